@@ -1,0 +1,1 @@
+//! The envelope: layout, associated data (DESIGN: "What is stored").

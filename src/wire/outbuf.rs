@@ -1,0 +1,139 @@
+//! Output towards one peer: small frames are coalesced, large ones kept without a copy; a mark holds back what must wait.
+
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Chunks from this size on are kept as they are; smaller ones are copied into the tail.
+const KEEP_WHOLE: usize = 8 * 1024;
+
+/// A queue of bytes. As a [`Buf`] it shows only what may leave now; what lies behind the hold stays.
+#[derive(Default)]
+pub struct OutBuf {
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    /// Bytes in `chunks`.
+    whole: usize,
+    /// Bytes consumed since the start.
+    consumed: u64,
+    /// Stream position (counted from the start) from which on bytes are held back.
+    hold: Option<u64>,
+}
+
+impl OutBuf {
+    /// Everything that is in it, held back or not.
+    pub fn len(&self) -> usize {
+        self.whole + self.tail.len()
+    }
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Stream position of the next byte to be put in.
+    pub fn position(&self) -> u64 {
+        self.consumed + self.len() as u64
+    }
+    /// The tail, to encode into.
+    pub fn tail(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+    /// Appends bytes by copying.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+    }
+    /// Appends bytes, without a copy where they are many.
+    pub fn put_bytes(&mut self, bytes: Bytes) {
+        if bytes.len() < KEEP_WHOLE {
+            return self.put(&bytes);
+        }
+        self.close_tail();
+        self.whole += bytes.len();
+        self.chunks.push_back(bytes);
+    }
+    /// Sets or lifts the hold: bytes from stream position `at` on stay.
+    pub fn hold(&mut self, at: Option<u64>) {
+        self.hold = at;
+    }
+    /// Takes everything from stream position `from` on out again.
+    pub fn cut(&mut self, from: u64) -> BytesMut {
+        self.close_tail();
+        let mut keep = usize::try_from(from.saturating_sub(self.consumed)).unwrap_or(usize::MAX);
+        let mut cut = BytesMut::new();
+        let mut kept = VecDeque::with_capacity(self.chunks.len());
+        for mut chunk in std::mem::take(&mut self.chunks) {
+            if keep < chunk.len() {
+                cut.extend_from_slice(&chunk.split_off(keep));
+            }
+            keep -= chunk.len();
+            if !chunk.is_empty() {
+                kept.push_back(chunk);
+            }
+        }
+        self.chunks = kept;
+        self.whole -= cut.len();
+        cut
+    }
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.whole += self.tail.len();
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+    }
+    fn limit(&self) -> usize {
+        match self.hold {
+            Some(at) => usize::try_from(at.saturating_sub(self.consumed))
+                .unwrap_or(usize::MAX)
+                .min(self.len()),
+            None => self.len(),
+        }
+    }
+}
+
+impl Buf for OutBuf {
+    fn remaining(&self) -> usize {
+        self.limit()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let first = self.chunks.front().map_or(&self.tail[..], |c| &c[..]);
+        &first[..first.len().min(self.limit())]
+    }
+
+    fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
+        let mut left = self.limit();
+        let mut n = 0;
+        for piece in self
+            .chunks
+            .iter()
+            .map(|c| &c[..])
+            .chain(std::iter::once(&self.tail[..]))
+        {
+            if left == 0 || n == dst.len() {
+                break;
+            }
+            let take = piece.len().min(left);
+            if take > 0 {
+                dst[n] = IoSlice::new(&piece[..take]);
+                n += 1;
+                left -= take;
+            }
+        }
+        n
+    }
+
+    fn advance(&mut self, mut cnt: usize) {
+        assert!(cnt <= self.limit(), "cannot advance past what may leave");
+        self.consumed += cnt as u64;
+        while let Some(front) = self.chunks.front_mut() {
+            if cnt < front.len() {
+                front.advance(cnt);
+                self.whole -= cnt;
+                return;
+            }
+            cnt -= front.len();
+            self.whole -= front.len();
+            self.chunks.pop_front();
+        }
+        self.tail.advance(cnt);
+    }
+}
