@@ -22,6 +22,8 @@ pub mod metrics;
 
 pub mod session;
 
+pub mod control;
+
 pub mod catalog;
 
 pub mod net;

@@ -1,0 +1,1 @@
+//! Finds the installed PostgreSQL and runs throw-away clusters: for the demo and the tests.

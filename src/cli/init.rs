@@ -1,0 +1,12 @@
+//! `pgward init`
+
+use super::CliResult;
+
+/// Arguments.
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+/// Runs it.
+pub fn run(_args: Args) -> CliResult {
+    todo!()
+}
