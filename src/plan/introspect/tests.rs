@@ -32,47 +32,36 @@ fn declarations(columns: Vec<Arc<Declaration>>) -> Arc<Declarations> {
 
 /// Rows as a server gives them; `~` stands for NULL.
 const ROWS: &str = "\
-d 99 ~ ~ ~ ~ ~ ~
-r 1 ~ customers public r ~ ~
-c 1 1 id 23 -1 nd ~
-c 1 2 email 99 -1 n pgward:_character_varying(320)
-c 1 4 name 25 -1  ~
-r 2 ~ customers_email_key public i ~ ~
-k 1 1 customers_email_key 0 [\"SUBSTRING(email_FROM_11_FOR_16)\"] ~ ~
-k 1 1 customers_pkey 1 ~ c ~
-k 1 1 customers_lower 0 [\"lower(name)\"] ~ ~
-r 3 ~ customers_2020 public r ~ ~
-i 3 1 ~ ~ ~ ~ ~
-r 4 ~ people public v ~ ~
-c 4 1 email 99 -1 ~ ~
-v 4 1 ~ ~ ~ ~ ~
-r 5 ~ people_too public v ~ ~
-v 5 4 ~ ~ ~ ~ ~
-r 6 ~ orders public r ~ ~
-f ~ ~ Count_Customers SELECT_count(*)_FROM_\"Customers\" ~ ~ ~
-f ~ ~ calls select_count_customers() ~ ~ ~
-f ~ ~ harmless select_customers_old ~ ~ ~
-f ~ ~ long ~ ~ ~ ~
-g ~ 4 atomic ~ ~ ~ ~";
+d|99|~|~|~|~|~|~
+r|1|~|customers|public|r|~|~
+c|1|1|id|23|-1|nd|~
+c|1|2|email|99|-1|n|pgward: character varying(320)
+c|1|4|name|25|-1||~
+r|2|~|customers_email_key|public|i|~|~
+k|1|1|customers_email_key|0|[\"SUBSTRING(email FROM 11 FOR 16)\"]|~|~
+k|1|1|customers_pkey|1|~|c|~
+k|1|1|customers_lower|0|[\"lower(name)\"]|~|~
+r|3|~|customers_2020|public|r|~|~
+i|3|1|~|~|~|~|~
+r|4|~|people|public|v|~|~
+c|4|1|email|99|-1||~
+v|4|1|~|~|~|~|~
+r|5|~|people_too|public|v|~|~
+v|5|4|~|~|~|~|~
+r|6|~|orders|public|r|~|~
+f|~|~|Count_Customers|SELECT count(*) FROM \"Customers\"|~|~|~
+f|~|~|calls|select count_customers()|~|~|~
+f|~|~|harmless|select customers_old|~|~|~
+f|~|~|long|~|~|~|~
+g|~|4|atomic|~|~|~|~";
 
 fn build_from(rows: &str, declarations: Arc<Declarations>) -> Snapshot {
     let mut builder = SnapshotBuilder::new(declarations);
     for line in rows.lines() {
-        let values: Vec<String> = line
-            .split(' ')
-            .enumerate()
-            // An underscore stands for a blank in comments, definitions and sources.
-            .map(|(at, value)| {
-                if at > 3 && value.contains(['(', '"']) || value == "pgward:_text" || value == "select_customers_old" {
-                    value.replace('_', " ")
-                } else {
-                    value.to_owned()
-                }
-            })
-            .collect();
+        let values: Vec<&str> = line.split('|').collect();
         let row: Vec<Option<&[u8]>> = values
             .iter()
-            .map(|value| (value != "~").then_some(value.as_bytes()))
+            .map(|value| (*value != "~").then_some(value.as_bytes()))
             .collect();
         builder.row(&row).expect("a good row");
     }
@@ -154,25 +143,25 @@ fn a_column_whose_storage_does_not_fit_is_unusable_with_a_reason() {
         (ROWS, Mode::Eq, "name", "not sealed yet"),
         (ROWS, Mode::None, "email", "mode none, but it is stored sealed"),
         (
-            "d 99 ~ ~ ~ ~ ~ ~\nr 1 ~ customers public r ~ ~\nc 1 2 email 99 -1 n ~",
+            "d|99|~|~|~|~|~|~\nr|1|~|customers|public|r|~|~\nc|1|2|email|99|-1|n|~",
             Mode::Eq,
             "email",
             "type marker",
         ),
         (
-            "d 99 ~ ~ ~ ~ ~ ~\nr 1 ~ customers public r ~ ~\nc 1 2 email 99 -1 n pgward:_nonsense()",
+            "d|99|~|~|~|~|~|~\nr|1|~|customers|public|r|~|~\nc|1|2|email|99|-1|n|pgward: nonsense()",
             Mode::Eq,
             "email",
             "type marker",
         ),
         (
-            "r 1 ~ customers public r ~ ~\nc 1 2 email 600 -1 n ~",
+            "r|1|~|customers|public|r|~|~\nc|1|2|email|600|-1|n|~",
             Mode::None,
             "email",
             "does not support its type",
         ),
         (
-            "r 1 ~ customers public v ~ ~\nc 1 2 email 25 -1 n ~",
+            "r|1|~|customers|public|v|~|~\nc|1|2|email|25|-1|n|~",
             Mode::None,
             "email",
             "only columns of tables",
