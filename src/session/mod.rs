@@ -3,6 +3,8 @@
 //!
 //! Owns: the reply queue, prepared statements, portals, transaction state, the held-back output that waits for the journal.
 
+pub mod handshake;
+
 use crate::audit::{AccessRecord, JournalError};
 use crate::crypto::Keyring;
 use crate::metrics::Metrics;
