@@ -65,16 +65,6 @@ impl CancelRegistry {
         let server = pair.server.as_ref()?;
         bool::from(pair.secret.ct_eq(secret)).then(|| server.clone())
     }
-
-    /// Live keys.
-    pub fn len(&self) -> usize {
-        self.pairs.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
 }
 
 impl CancelEntry {
@@ -119,7 +109,10 @@ mod tests {
         assert_ne!(one.key().process_id, other.key().process_id);
         let (id, secret) = (one.key().process_id, one.key().secret.clone());
         assert_eq!(secret.len(), 4);
-        assert!(registry.look_up(id, &secret).is_none(), "the server's key is not known yet");
+        assert!(
+            registry.look_up(id, &secret).is_none(),
+            "the server's key is not known yet"
+        );
         one.stands_for(server_key(4));
         assert_eq!(registry.look_up(id, &secret), Some(server_key(4)));
         let mut wrong = secret.to_vec();
@@ -129,7 +122,7 @@ mod tests {
         assert!(registry.look_up(id, b"").is_none());
         drop(one);
         assert!(registry.look_up(id, &secret).is_none());
-        assert_eq!(registry.len(), 1);
+        assert_eq!(registry.pairs.len(), 1);
     }
 
     #[test]
@@ -144,6 +137,10 @@ mod tests {
         let entry = registry.enter(9999);
         entry.stands_for(server_key(32));
         assert!(registry.look_up(entry.key().process_id, &entry.key().secret).is_some());
-        assert!(registry.look_up(entry.key().process_id, &entry.key().secret[..4]).is_none());
+        assert!(
+            registry
+                .look_up(entry.key().process_id, &entry.key().secret[..4])
+                .is_none()
+        );
     }
 }

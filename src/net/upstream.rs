@@ -143,10 +143,7 @@ impl Upstream {
             (2.., _) => bad("more than one byte"),
             (_, b'S') => {
                 let name = ServerName::try_from(host.clone()).map_err(|e| broken(io::Error::other(e)))?;
-                let stream = TlsConnector::from(config)
-                    .connect(name, stream)
-                    .await
-                    .map_err(broken)?;
+                let stream = TlsConnector::from(config).connect(name, stream).await.map_err(broken)?;
                 Ok(Stream::TlsServer(Box::new(stream)))
             }
             (_, b'N') if self.tls == UpstreamTls::Prefer => Ok(Stream::Tcp(stream)),

@@ -96,7 +96,10 @@ fn wire_03_direct_tls_needs_alpn() {
     // Only as the very first byte.
     let mut handshake = Handshake::new(TlsOffer::Allow);
     step(&mut handshake, &GSSENC);
-    assert_eq!(sqlstate(&step(&mut handshake, b"\x16\x03\x01\x00\x00\x00\x00\x00")), "08P01");
+    assert_eq!(
+        sqlstate(&step(&mut handshake, b"\x16\x03\x01\x00\x00\x00\x00\x00")),
+        "08P01"
+    );
 }
 
 #[test]
@@ -117,13 +120,19 @@ fn tls_required_refuses_a_plain_startup_but_not_a_cancel() {
 #[test]
 fn a_database_name_that_the_server_would_cut_is_refused() {
     let name = |length: usize| startup(&[("user", "u"), ("database", &"d".repeat(length))]);
-    assert!(matches!(step(&mut Handshake::new(TlsOffer::Off), &name(63)), Step::Startup(_)));
+    assert!(matches!(
+        step(&mut Handshake::new(TlsOffer::Off), &name(63)),
+        Step::Startup(_)
+    ));
     assert_eq!(sqlstate(&step(&mut Handshake::new(TlsOffer::Off), &name(64))), "28000");
 }
 
 #[test]
 fn no_role_is_refused_as_the_server_does() {
-    assert_eq!(sqlstate(&step(&mut Handshake::new(TlsOffer::Off), &startup(&[]))), "28000");
+    assert_eq!(
+        sqlstate(&step(&mut Handshake::new(TlsOffer::Off), &startup(&[]))),
+        "28000"
+    );
 }
 
 #[test]

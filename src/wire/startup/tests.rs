@@ -55,8 +55,7 @@ fn every_split_point_waits_and_takes_nothing() {
 
 #[test]
 fn last_duplicate_wins_and_empty_database_means_the_role() {
-    let Some(Opening::Startup(message)) =
-        parse_all(&startup(V3, b"database\0a\0user\0u\0database\0b\0\0")).unwrap()
+    let Some(Opening::Startup(message)) = parse_all(&startup(V3, b"database\0a\0user\0u\0database\0b\0\0")).unwrap()
     else {
         panic!()
     };
@@ -80,7 +79,18 @@ fn wire_07_replication_is_seen_in_every_spelling() {
             _ => panic!(),
         }
     };
-    for yes in ["true", "database", "on", "1", "YES", "t", "DATABASE", "", "o", "falsehood"] {
+    for yes in [
+        "true",
+        "database",
+        "on",
+        "1",
+        "YES",
+        "t",
+        "DATABASE",
+        "",
+        "o",
+        "falsehood",
+    ] {
         assert!(asks(yes), "{yes}");
     }
     for no in ["false", "F", "no", "n", "off", "of", "0"] {
@@ -149,7 +159,11 @@ fn layouts_that_the_server_refuses_are_refused() {
         b"user\0anna\0\0\0",
         b"\0\0",
     ] {
-        assert_eq!(parse_all(&startup(V3, body)).unwrap_err(), StartupError::Layout, "{body:?}");
+        assert_eq!(
+            parse_all(&startup(V3, body)).unwrap_err(),
+            StartupError::Layout,
+            "{body:?}"
+        );
     }
     let mut long_ssl = ssl_request().to_vec();
     long_ssl[3] = 9;
