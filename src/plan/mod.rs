@@ -6,10 +6,14 @@
 //! relation is a refusal; what can't touch one is forwarded untouched.
 
 pub mod access;
+mod ddl;
 pub mod introspect;
+mod lexer;
+pub mod overlay;
 pub mod refusal;
 pub mod schema;
 pub mod script;
+pub mod source;
 
 pub use access::{Access, Use};
 pub use refusal::{Reason, Refusal};
