@@ -259,10 +259,18 @@ impl Surroundings for Home {
         match effect {
             Effect::Append(ticket, record) => {
                 let acks = acks.clone();
+                let metrics = self.front.shared.metrics.clone();
+                metrics.journal_queued.inc();
                 self.front.shared.journal.append(
                     *record,
-                    // Fails when the session is gone; then nobody waits for it.
-                    Box::new(move |result| drop(acks.send((ticket, result)))),
+                    Box::new(move |result| {
+                        metrics.journal_queued.dec();
+                        if result.is_err() {
+                            metrics.journal_failures.inc();
+                        }
+                        // Fails when the session is gone; then nobody waits for it.
+                        let _ = acks.send((ticket, result));
+                    }),
                 );
             }
             Effect::ServerKey(key) => self.cancel.stands_for(key),

@@ -127,7 +127,8 @@ struct Side<S> {
     stream: S,
     input: BytesMut,
     reading: Reading,
-    /// What is left in `input` was left because of back-pressure, not because it is incomplete.
+    /// What is left in `input` is to be offered again: it was left because of back-pressure or because the session waited, not because it
+    /// is incomplete.
     retry: bool,
     /// Nothing more can be written.
     broken: bool,
@@ -315,6 +316,7 @@ where
                 moved = true;
             }
         }
+        self.client.retry |= moved && !self.client.input.is_empty();
         moved
     }
 
@@ -361,6 +363,8 @@ where
             let before = side.input.len();
             self.machine.from_server(&mut side.input);
             side.retry = !side.input.is_empty() && !self.machine.wants_server();
+            // The client's next message may have waited for that.
+            self.client.retry |= !self.client.input.is_empty();
             moved |= side.input.len() != before || !side.retry;
         }
         side.release();

@@ -12,6 +12,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// The ALPN protocol of PostgreSQL (documentation, 55.2.11).
 pub const ALPN: &[u8] = b"postgresql";
 
+/// Parameters of which the server takes the last, and that decide on rights: given twice, somebody tries to have pgward and the server
+/// read them differently. No driver does that.
+const ONCE: [&str; 4] = ["user", "database", "options", "replication"];
+
 /// First byte of a TLS record that carries a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -217,6 +221,13 @@ impl Handshake {
                 Fatal::new(SqlState::INVALID_AUTHORIZATION, "connection requires TLS")
                     .hint("Connect with sslmode=require or stricter."),
             );
+        }
+        let times = |name: &str| message.parameters.iter().filter(|(n, _)| n == name).count();
+        if let Some(name) = ONCE.iter().find(|name| times(name) > 1) {
+            return self.refuse(Fatal::new(
+                SqlState::PROTOCOL_VIOLATION,
+                format!("start-up parameter \"{name}\" was given more than once"),
+            ));
         }
         if message.role().is_none() {
             return self.refuse(Fatal::new(
