@@ -4,7 +4,8 @@
 //! and shared by its sessions as long as one lives, so that a reload of the policy that declares tables in it reaches those sessions too.
 
 use crate::plan::Snapshot;
-use crate::session::Database;
+use crate::plan::introspect::Declarations;
+use crate::session::{Database, PlanCache};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -73,7 +74,9 @@ fn empty(name: &str) -> Arc<Database> {
     Arc::new(Database {
         name: name.into(),
         catalog: ArcSwap::from_pointee(Snapshot::default()),
+        declarations: ArcSwap::from_pointee(Declarations::default()),
         keyring: ArcSwap::from_pointee(None),
+        plans: PlanCache::default(),
     })
 }
 
