@@ -16,6 +16,7 @@
 
 mod client;
 mod gate;
+pub mod handshake;
 mod login;
 mod plan_cache;
 mod probe;
