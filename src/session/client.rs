@@ -7,8 +7,8 @@ use super::transform::{Sealer, read_literal};
 use super::{Phase, Session, Stream, Ticket};
 use crate::metrics::Outcome;
 use crate::plan::{
-    self, Access, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Script, Snapshot, Statement, StatementKind,
-    SubjectSource, Use,
+    self, Access, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Script, Snapshot, Statement,
+    StatementKind, SubjectSource, Use,
 };
 use crate::policy::{Circumstances, Permit};
 use crate::value::Format;
@@ -89,9 +89,10 @@ impl Session {
             b'd' => true,
             b'Q' | b'P' => !self.database.catalog.load().protects_anything() && size > 64 * 1024 && tag == b'Q',
             b'B' if size > 64 * 1024 => match two_names(head) {
-                Some((_, statement)) => {
-                    self.statements.get(statement).is_none_or(|s| matches!(s.body, PreparedBody::Forward { .. }))
-                }
+                Some((_, statement)) => self
+                    .statements
+                    .get(statement)
+                    .is_none_or(|s| matches!(s.body, PreparedBody::Forward { .. })),
                 None => false,
             },
             _ => false,
@@ -107,7 +108,9 @@ impl Session {
                     self.extended_open = false;
                 }
                 b'B' => {
-                    let Some((portal, statement)) = two_names(head) else { return false };
+                    let Some((portal, statement)) = two_names(head) else {
+                        return false;
+                    };
                     let (portal, statement): (Name, Name) = (portal.into(), statement.into());
                     self.register_portal(portal, &statement, Box::default(), Vec::new());
                     self.extended_open = true;
@@ -176,7 +179,10 @@ impl Session {
                 self.terminate();
                 Ok(())
             }
-            _ => Err(Malformed::new(format!("invalid frontend message type {}", frame::show_tag(tag)))),
+            _ => Err(Malformed::new(format!(
+                "invalid frontend message type {}",
+                frame::show_tag(tag)
+            ))),
         };
         if let Err(fault) = result {
             self.malformed("client", &fault);
@@ -194,8 +200,11 @@ impl Session {
 
     fn function_call(&mut self, frame: BytesMut) {
         if self.database.catalog.load().protects_anything() {
-            let refusal = Refusal::unsupported(Reason::Protocol, "function calls by message are not relayed to a database with protected columns")
-                .hint("Call the function in a SELECT.");
+            let refusal = Refusal::unsupported(
+                Reason::Protocol,
+                "function calls by message are not relayed to a database with protected columns",
+            )
+            .hint("Call the function in a SELECT.");
             self.refuse_message(true, Refuse::plain(refusal));
         } else {
             self.replies.push_back(Reply::FunctionCall);
@@ -212,7 +221,10 @@ impl Session {
         let snapshot = self.snapshot();
         let (text, readable) = match std::str::from_utf8(&frame[sql.clone()]) {
             Ok(text) if self.settings.client_utf8 || text.is_ascii() => (Text::Exact(sql), true),
-            _ => (Text::Lossy(Zeroizing::new(String::from_utf8_lossy(&frame[sql]).into_owned())), false),
+            _ => (
+                Text::Lossy(Zeroizing::new(String::from_utf8_lossy(&frame[sql]).into_owned())),
+                false,
+            ),
         };
         let touches = plan::may_touch(text.get(frame), &snapshot);
         if touches && !self.lookout.is_current() && !self.lookout.take_failed() && self.ask(extended) {
@@ -257,7 +269,10 @@ impl Session {
                     s.effects.catalog
                         && matches!(
                             s.kind,
-                            StatementKind::Select | StatementKind::Insert | StatementKind::Update | StatementKind::Delete
+                            StatementKind::Select
+                                | StatementKind::Insert
+                                | StatementKind::Update
+                                | StatementKind::Delete
                         )
                 }
                 Action::Refuse(refused) => refused.refusal.reason == Reason::Catalog,
@@ -276,18 +291,29 @@ impl Session {
             None
         } else if unresolved {
             Some(
-                Refusal::unsupported(Reason::Catalog, "names can't be resolved now, so a statement that may touch protected columns is not carried out")
-                    .hint("End the failed transaction first, in a message of its own."),
+                Refusal::unsupported(
+                    Reason::Catalog,
+                    "names can't be resolved now, so a statement that may touch protected columns is not carried out",
+                )
+                .hint("End the failed transaction first, in a message of its own."),
             )
         } else if !readable || !self.settings.client_utf8 || !self.settings.server_utf8 {
             Some(
-                Refusal::unsupported(Reason::Protocol, "statements on protected columns need client_encoding and server_encoding UTF8")
-                    .hint("SET client_encoding = 'UTF8'."),
+                Refusal::unsupported(
+                    Reason::Protocol,
+                    "statements on protected columns need client_encoding and server_encoding UTF8",
+                )
+                .hint("SET client_encoding = 'UTF8'."),
             )
         } else {
             None
         };
-        Some(Planned { script, snapshot, text, obstacle })
+        Some(Planned {
+            script,
+            snapshot,
+            text,
+            obstacle,
+        })
     }
 
     /// Notes what a statement may change of the state that the session keeps.
@@ -309,8 +335,11 @@ impl Session {
     fn decide(&mut self, plan: &Plan) -> Result<Vec<Permit>, (Refusal, Arc<str>)> {
         let policy = self.shared.policy.load_full();
         if !Arc::ptr_eq(&policy, &self.policy) {
-            self.profile =
-                policy.handler(&self.database.name, &self.origin.login_role, self.origin.purpose.as_deref());
+            self.profile = policy.handler(
+                &self.database.name,
+                &self.origin.login_role,
+                self.origin.purpose.as_deref(),
+            );
             let mut origin = (*self.origin).clone();
             origin.handler = self.profile.handler.clone();
             origin.handler_kind = self.profile.kind.clone();
@@ -318,18 +347,27 @@ impl Session {
             self.origin = Arc::new(origin);
             self.policy = policy;
         }
-        let circumstances =
-            Circumstances { client_addr: self.peer.addr.map(|a| a.ip()), now: self.now() / 1_000_000 };
-        let permits = self.policy.decide(&self.profile, &circumstances, &plan.accesses).map_err(|denied| {
-            let refusal = Refusal {
-                sqlstate: SqlState::INSUFFICIENT_PRIVILEGE,
-                reason: if denied.masked_only { Reason::MaskedExpression } else { Reason::Denied },
-                column: plan.accesses.get(denied.access).map(|a| a.column.name.clone()),
-                message: denied.message,
-                hint: Some(denied.hint),
-            };
-            (refusal, denied.rule)
-        })?;
+        let circumstances = Circumstances {
+            client_addr: self.peer.addr.map(|a| a.ip()),
+            now: self.now() / 1_000_000,
+        };
+        let permits = self
+            .policy
+            .decide(&self.profile, &circumstances, &plan.accesses)
+            .map_err(|denied| {
+                let refusal = Refusal {
+                    sqlstate: SqlState::INSUFFICIENT_PRIVILEGE,
+                    reason: if denied.masked_only {
+                        Reason::MaskedExpression
+                    } else {
+                        Reason::Denied
+                    },
+                    column: plan.accesses.get(denied.access).map(|a| a.column.name.clone()),
+                    message: denied.message,
+                    hint: Some(denied.hint),
+                };
+                (refusal, denied.rule)
+            })?;
         if !self.shared.journal.is_healthy() {
             return Err((Self::journal_refusal(), Arc::from("journal")));
         }
@@ -341,7 +379,11 @@ impl Session {
             return Arc::from([]);
         };
         let read = |id| {
-            plan.accesses.iter().zip(permits).find(|(a, _)| a.column.id == id && a.usage == Use::Read).map(|(_, p)| p)
+            plan.accesses
+                .iter()
+                .zip(permits)
+                .find(|(a, _)| a.column.id == id && a.usage == Use::Read)
+                .map(|(_, p)| p)
         };
         let mut visible = 0;
         outputs
@@ -350,7 +392,9 @@ impl Session {
                 Output::Column { hidden: true, .. } => Shown::Hidden,
                 Output::Clear => {
                     visible += 1;
-                    Shown::Unchanged { format: format(visible - 1) }
+                    Shown::Unchanged {
+                        format: format(visible - 1),
+                    }
                 }
                 Output::Column { column, .. } => {
                     let format = format(visible);
@@ -362,7 +406,12 @@ impl Session {
                                 (false, true) => Format::Binary,
                                 (false, false) => format,
                             };
-                            Shown::Value { column: column.clone(), permit: permit.clone(), format, stored }
+                            Shown::Value {
+                                column: column.clone(),
+                                permit: permit.clone(),
+                                format,
+                                stored,
+                            }
                         }
                         // No access was declared for a column that comes out: never shown.
                         None => Shown::Hidden,
@@ -375,7 +424,16 @@ impl Session {
     fn draft(&self, plan: &Plan, kind: StatementKind, permits: &[Permit]) -> Draft {
         let text = &plan.redacted;
         let origin = self.origin.clone();
-        Draft::new(self.now(), origin, &self.policy, kind, &plan.accesses, permits, text, plan.aggregate)
+        Draft::new(
+            self.now(),
+            origin,
+            &self.policy,
+            kind,
+            &plan.accesses,
+            permits,
+            text,
+            plan.aggregate,
+        )
     }
 
     fn pseudonyms<'v>(
@@ -385,7 +443,9 @@ impl Session {
         value: impl Fn(&SubjectSource) -> Option<(Format, std::borrow::Cow<'v, [u8]>)>,
     ) -> Vec<[u8; 16]> {
         let keyring = self.database.keyring.load();
-        let Some(keyring) = keyring.as_ref() else { return Vec::new() };
+        let Some(keyring) = keyring.as_ref() else {
+            return Vec::new();
+        };
         plan.subjects
             .iter()
             .filter_map(|source| {
@@ -421,7 +481,13 @@ impl Session {
             &refuse.refusal,
         );
         self.append(record);
-        (Box::new(Refused { marker, refusal: refuse.refusal }), sql)
+        (
+            Box::new(Refused {
+                marker,
+                refusal: refuse.refusal,
+            }),
+            sql,
+        )
     }
 
     /// In place of a whole message the server gets one that fails.
@@ -429,7 +495,8 @@ impl Session {
         let (refused, sql) = self.note_refusal(refuse);
         if simple {
             compose::query(self.to_server.tail(), sql.as_bytes());
-            self.replies.push_back(Reply::Query(VecDeque::from([Expect::Refused(refused)])));
+            self.replies
+                .push_back(Reply::Query(VecDeque::from([Expect::Refused(refused)])));
             self.extended_open = false;
         } else {
             compose::parse(self.to_server.tail(), REFUSAL, sql.as_bytes(), std::iter::empty());
@@ -443,7 +510,9 @@ impl Session {
     fn query(&mut self, mut frame: BytesMut) -> Result<(), Malformed> {
         let text = read::query(&frame[HEADER..])?;
         let sql = HEADER..HEADER + text.len();
-        let Some(planned) = self.plan(b'Q', &mut frame, sql, &[]) else { return Ok(()) };
+        let Some(planned) = self.plan(b'Q', &mut frame, sql, &[]) else {
+            return Ok(());
+        };
         self.extended_open = false;
         self.lookout.asked_enough();
         let statements = &planned.script.statements;
@@ -469,7 +538,14 @@ impl Session {
                 text.extend_from_slice(b";\n");
             }
             self.note_effects(statement.effects);
-            self.query_statement(source, statement, &planned.snapshot, &mut text, &mut expected, &mut tickets);
+            self.query_statement(
+                source,
+                statement,
+                &planned.snapshot,
+                &mut text,
+                &mut expected,
+                &mut tickets,
+            );
             if matches!(expected.back(), Some(Expect::Refused(_))) {
                 break; // What stands behind is not carried out by the server either.
             }
@@ -535,8 +611,13 @@ impl Session {
             }
             Err((refusal, rule)) => {
                 text.truncate(start);
-                let refuse =
-                    Refuse { refusal, kind, accesses: &plan.accesses, redacted: plan.redacted.clone(), rule };
+                let refuse = Refuse {
+                    refusal,
+                    kind,
+                    accesses: &plan.accesses,
+                    redacted: plan.redacted.clone(),
+                    rule,
+                };
                 let (refused, sql) = self.note_refusal(refuse);
                 text.extend_from_slice(sql.as_bytes());
                 expected.push_back(Expect::Refused(refused));
@@ -554,7 +635,8 @@ impl Session {
         text: &mut Vec<u8>,
     ) -> Result<Running, (Refusal, Option<Arc<str>>)> {
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
-        self.rewrite(source, &statement.span, plan, &permits, text).map_err(|refusal| (refusal, None))?;
+        self.rewrite(source, &statement.span, plan, &permits, text)
+            .map_err(|refusal| (refusal, None))?;
         let mut draft = self.draft(plan, statement.kind, &permits);
         let pseudonyms = self.pseudonyms(plan, snapshot, |subject| match subject {
             SubjectSource::Literal { literal, .. } => {
@@ -564,10 +646,22 @@ impl Session {
             _ => None,
         });
         pseudonyms.into_iter().for_each(|p| draft.subject(p));
-        let outcome = if draft.masked() { Outcome::Masked } else { Outcome::Allowed };
+        let outcome = if draft.masked() {
+            Outcome::Masked
+        } else {
+            Outcome::Allowed
+        };
         self.count(statement.kind, outcome);
         let shown = Self::shown(plan, &permits, |_| Format::Text, true);
-        Ok(Running { plan: plan.clone(), shown, statement: None, draft, companions: 0, write: None, unrecorded_from: None })
+        Ok(Running {
+            plan: plan.clone(),
+            shown,
+            statement: None,
+            draft,
+            companions: 0,
+            write: None,
+            unrecorded_from: None,
+        })
     }
 
     fn rewrite(
@@ -602,12 +696,19 @@ impl Session {
         let start = HEADER + name.len() + 1;
         let sql = start..start + message.sql.len();
         let oids: Arc<[u32]> = message.oids().collect();
-        let Some(planned) = self.plan(b'P', &mut frame, sql, &oids) else { return Ok(()) };
+        let Some(planned) = self.plan(b'P', &mut frame, sql, &oids) else {
+            return Ok(());
+        };
         self.extended_open = true;
         self.lookout.asked_enough();
         // The server takes one statement in a Parse and refuses more: nothing to plan then.
         let [statement] = &planned.script.statements[..] else {
-            if planned.script.statements.iter().any(|s| !matches!(s.action, Action::Forward)) {
+            if planned
+                .script
+                .statements
+                .iter()
+                .any(|s| !matches!(s.action, Action::Forward))
+            {
                 let refusal = Refusal {
                     sqlstate: SqlState::SYNTAX_ERROR,
                     reason: Reason::StatementKind,
@@ -618,7 +719,10 @@ impl Session {
                 self.refuse_message(false, Refuse::plain(refusal));
                 return Ok(());
             }
-            let body = PreparedBody::Forward { kind: StatementKind::Other, effects: Effects::default() };
+            let body = PreparedBody::Forward {
+                kind: StatementKind::Other,
+                effects: Effects::default(),
+            };
             self.register_statement(name, Prepared::new(body));
             self.forward(frame);
             return Ok(());
@@ -632,14 +736,29 @@ impl Session {
             Action::Refuse(refused) => {
                 let refusal = planned.obstacle.clone().unwrap_or_else(|| refused.refusal.clone());
                 let redacted = refused.redacted.clone();
-                let refuse = Refuse { refusal, kind, accesses: &refused.accesses, redacted, rule: None };
+                let refuse = Refuse {
+                    refusal,
+                    kind,
+                    accesses: &refused.accesses,
+                    redacted,
+                    rule: None,
+                };
                 self.refuse_message(false, refuse);
             }
             Action::Protected(plan) => {
                 let source = planned.text.get(&frame);
                 if let Err((refusal, rule)) = self.prepare(&name, source, statement, plan, &oids, &planned) {
                     let redacted = plan.redacted.clone();
-                    self.refuse_message(false, Refuse { refusal, kind, accesses: &plan.accesses, redacted, rule });
+                    self.refuse_message(
+                        false,
+                        Refuse {
+                            refusal,
+                            kind,
+                            accesses: &plan.accesses,
+                            redacted,
+                            rule,
+                        },
+                    );
                 }
             }
         }
@@ -660,7 +779,8 @@ impl Session {
         }
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
         let mut text = Zeroizing::new(Vec::with_capacity(source.len() + 128));
-        self.rewrite(source, &statement.span, plan, &permits, &mut text).map_err(|refusal| (refusal, None))?;
+        self.rewrite(source, &statement.span, plan, &permits, &mut text)
+            .map_err(|refusal| (refusal, None))?;
         let server_oids = plan.server_params.iter().map(|p| p.type_oid);
         compose::parse(self.to_server.tail(), name, &text, server_oids);
         let prepared = Prepared::new(PreparedBody::Protected {
@@ -674,7 +794,10 @@ impl Session {
         let prepared = self.register_statement(name.clone(), prepared);
         // The server's own description is held against the plan before a row is given out.
         compose::describe(self.to_server.tail(), b'S', name);
-        self.replies.push_back(Reply::DescribeStatement { statement: Some(prepared), own: true });
+        self.replies.push_back(Reply::DescribeStatement {
+            statement: Some(prepared),
+            own: true,
+        });
         Ok(())
     }
 
@@ -690,12 +813,17 @@ impl Session {
     fn bind(&mut self, frame: BytesMut) -> Result<(), Malformed> {
         let message = Bind::read(&frame[HEADER..])?;
         self.extended_open = true;
-        let formats: Box<[u16]> = (0..message.result_formats.len()).map(|i| message.result_formats.code(i)).collect();
+        let formats: Box<[u16]> = (0..message.result_formats.len())
+            .map(|i| message.result_formats.code(i))
+            .collect();
         let statement = self.statements.get(message.statement).cloned();
         let name: Name = message.portal.into();
         let Some(statement) = statement else {
             // Unknown here: made by SQL-level PREPARE, or absent; the server says which.
-            self.replies.push_back(Reply::Bind { name: name.clone(), replaced: self.portals.remove(&name) });
+            self.replies.push_back(Reply::Bind {
+                name: name.clone(),
+                replaced: self.portals.remove(&name),
+            });
             self.forward(frame);
             return Ok(());
         };
@@ -709,7 +837,16 @@ impl Session {
         let result = self.bind_protected(&message, &statement, &plan, formats, name)?;
         if let Err((refusal, rule)) = result {
             let redacted = plan.redacted.clone();
-            self.refuse_message(false, Refuse { refusal, kind, accesses: &plan.accesses, redacted, rule });
+            self.refuse_message(
+                false,
+                Refuse {
+                    refusal,
+                    kind,
+                    accesses: &plan.accesses,
+                    redacted,
+                    rule,
+                },
+            );
         }
         Ok(())
     }
@@ -731,7 +868,9 @@ impl Session {
             Err((refusal, rule)) => return Ok(Err((refusal, Some(rule)))),
         };
         let keyring = self.database.keyring.load_full();
-        let Some(keyring) = keyring.as_ref() else { return Ok(Err((no_keyring(), None))) };
+        let Some(keyring) = keyring.as_ref() else {
+            return Ok(Err((no_keyring(), None)));
+        };
         let begun = Instant::now();
         let mut sealer = Sealer::new(keyring, &self.settings.style, &plan.accesses, &permits);
         let server_formats = server_result_formats(plan, message);
@@ -747,14 +886,20 @@ impl Session {
                 Some((format_of(message.formats.code(*index)), value.into()))
             }
             SubjectSource::Literal { literal, .. } => {
-                let PreparedBody::Protected { sql, .. } = &statement.body else { return None };
+                let PreparedBody::Protected { sql, .. } = &statement.body else {
+                    return None;
+                };
                 let text = read_literal(sql, literal).ok()?;
                 Some((Format::Text, text.as_bytes().to_vec().into()))
             }
             SubjectSource::Output { .. } => None,
         });
         self.to_server.put_bytes(rewritten.freeze());
-        let portal = Arc::new(Portal { statement: statement.clone(), formats, subjects });
+        let portal = Arc::new(Portal {
+            statement: statement.clone(),
+            formats,
+            subjects,
+        });
         let replaced = self.portals.insert(name.clone(), portal);
         self.replies.push_back(Reply::Bind { name, replaced });
         Ok(Ok(()))
@@ -763,7 +908,11 @@ impl Session {
     fn register_portal(&mut self, name: Name, statement: &Name, formats: Box<[u16]>, subjects: Vec<[u8; 16]>) {
         let replaced = match self.statements.get(statement) {
             Some(statement) => {
-                let portal = Arc::new(Portal { statement: statement.clone(), formats, subjects });
+                let portal = Arc::new(Portal {
+                    statement: statement.clone(),
+                    formats,
+                    subjects,
+                });
                 self.portals.insert(name.clone(), portal)
             }
             None => self.portals.remove(&name),
@@ -773,7 +922,16 @@ impl Session {
 
     /// A statement that was prepared under another catalog is planned again; it must come to the same plan.
     fn revalidate(&mut self, statement: &Arc<Prepared>) -> Result<(), Refusal> {
-        let PreparedBody::Protected { plan, sql, oids, version, .. } = &statement.body else { return Ok(()) };
+        let PreparedBody::Protected {
+            plan,
+            sql,
+            oids,
+            version,
+            ..
+        } = &statement.body
+        else {
+            return Ok(());
+        };
         let snapshot = self.snapshot();
         if snapshot.version == *version {
             return Ok(());
@@ -787,14 +945,22 @@ impl Session {
             extended: true,
         });
         let same = match &script.statements[..] {
-            [Statement { action: Action::Protected(again), .. }] => same_plan(plan, again),
+            [
+                Statement {
+                    action: Action::Protected(again),
+                    ..
+                },
+            ] => same_plan(plan, again),
             _ => false,
         };
         if same {
             Ok(())
         } else {
-            Err(Refusal::unsupported(Reason::Catalog, "the prepared statement no longer fits the catalog or the policy")
-                .hint("Prepare the statement again."))
+            Err(Refusal::unsupported(
+                Reason::Catalog,
+                "the prepared statement no longer fits the catalog or the policy",
+            )
+            .hint("Prepare the statement again."))
         }
     }
 
@@ -804,9 +970,14 @@ impl Session {
         let target = Target::read(&frame[HEADER..], "Describe")?;
         self.extended_open = true;
         let reply = if target.portal {
-            Reply::DescribePortal { portal: self.portals.get(target.name).cloned() }
+            Reply::DescribePortal {
+                portal: self.portals.get(target.name).cloned(),
+            }
         } else {
-            Reply::DescribeStatement { statement: self.statements.get(target.name).cloned(), own: false }
+            Reply::DescribeStatement {
+                statement: self.statements.get(target.name).cloned(),
+                own: false,
+            }
         };
         self.replies.push_back(reply);
         self.forward(frame);
@@ -829,12 +1000,20 @@ impl Session {
                 self.replies.push_back(Reply::Execute(None));
                 self.forward(frame);
             }
-            PreparedBody::Protected { plan, kind, effects, .. } => {
+            PreparedBody::Protected {
+                plan, kind, effects, ..
+            } => {
                 let permits = match self.decide(plan) {
                     Ok(permits) => permits,
                     Err((refusal, rule)) => {
                         let (redacted, rule) = (plan.redacted.clone(), Some(rule));
-                        let refuse = Refuse { refusal, kind: *kind, accesses: &plan.accesses, redacted, rule };
+                        let refuse = Refuse {
+                            refusal,
+                            kind: *kind,
+                            accesses: &plan.accesses,
+                            redacted,
+                            rule,
+                        };
                         self.refuse_message(false, refuse);
                         return Ok(());
                     }
@@ -842,7 +1021,14 @@ impl Session {
                 self.note_effects(*effects);
                 let mut draft = self.draft(plan, *kind, &permits);
                 portal.subjects.iter().for_each(|p| draft.subject(*p));
-                self.count(*kind, if draft.masked() { Outcome::Masked } else { Outcome::Allowed });
+                self.count(
+                    *kind,
+                    if draft.masked() {
+                        Outcome::Masked
+                    } else {
+                        Outcome::Allowed
+                    },
+                );
                 let mut write = None;
                 if records::writes(&plan.accesses) {
                     let ticket = self.append_write(&mut draft);
@@ -870,7 +1056,8 @@ impl Session {
                     compose::execute(out, COMPANION, 0);
                     compose::close(out, b'S', COMPANION);
                     let last = index + 1 == companions;
-                    self.replies.extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnCompanion { last }]);
+                    self.replies
+                        .extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnCompanion { last }]);
                     self.replies.push_back(Reply::Own(b'3'));
                 }
             }
@@ -907,9 +1094,9 @@ impl Session {
         let is_it = |running: &Running| running.write == Some(ticket);
         let reply = self.replies.iter_mut().find(|reply| match reply {
             Reply::Execute(Some(running)) => is_it(running),
-            Reply::Query(expected) => {
-                expected.iter().any(|e| matches!(e, Expect::Protected(running) if is_it(running)))
-            }
+            Reply::Query(expected) => expected
+                .iter()
+                .any(|e| matches!(e, Expect::Protected(running) if is_it(running))),
             _ => false,
         });
         let cut = self.to_server.cut(at);
@@ -918,7 +1105,10 @@ impl Session {
         };
         self.next_number += 1;
         let (marker, sql) = poison(self.next_number);
-        let refused = Box::new(Refused { marker, refusal: Self::journal_refusal() });
+        let refused = Box::new(Refused {
+            marker,
+            refusal: Self::journal_refusal(),
+        });
         let mut replacement = BytesMut::new();
         if matches!(reply, Reply::Query(_)) {
             compose::query(&mut replacement, sql.as_bytes());
@@ -936,7 +1126,13 @@ impl Session {
 
 impl Refuse<'_> {
     pub(super) fn plain(refusal: Refusal) -> Self {
-        Self { refusal, kind: StatementKind::Other, accesses: &[], redacted: Arc::from(""), rule: None }
+        Self {
+            refusal,
+            kind: StatementKind::Other,
+            accesses: &[],
+            redacted: Arc::from(""),
+            rule: None,
+        }
     }
 }
 
@@ -951,7 +1147,10 @@ enum Text {
 impl Text {
     fn get<'a>(&'a self, frame: &'a [u8]) -> &'a str {
         match self {
-            Text::Exact(range) => frame.get(range.clone()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default(),
+            Text::Exact(range) => frame
+                .get(range.clone())
+                .and_then(|b| std::str::from_utf8(b).ok())
+                .unwrap_or_default(),
             Text::Lossy(text) => text,
         }
     }
@@ -966,7 +1165,8 @@ struct Planned {
 }
 
 pub(super) fn no_keyring() -> Refusal {
-    Refusal::unsupported(Reason::Integrity, "this database has no keyring").hint("Run `pgward init`, then restart pgward.")
+    Refusal::unsupported(Reason::Integrity, "this database has no keyring")
+        .hint("Run `pgward init`, then restart pgward.")
 }
 
 fn same_plan(a: &Plan, b: &Plan) -> bool {
@@ -976,13 +1176,18 @@ fn same_plan(a: &Plan, b: &Plan) -> bool {
         && a.outputs == b.outputs
         && a.companions == b.companions
         && a.accesses.len() == b.accesses.len()
-        && a.accesses.iter().zip(&b.accesses).all(|(a, b)| a.column == b.column && a.usage == b.usage && a.derived == b.derived)
+        && a.accesses
+            .iter()
+            .zip(&b.accesses)
+            .all(|(a, b)| a.column == b.column && a.usage == b.usage && a.derived == b.derived)
 }
 
 /// The formats that the server is asked for: binary for sealed columns, for all others what the client asked for.
 fn server_result_formats(plan: &Plan, message: &Bind<'_>) -> Vec<u16> {
     let Some(outputs) = &plan.outputs else {
-        return (0..message.result_formats.len()).map(|i| message.result_formats.code(i)).collect();
+        return (0..message.result_formats.len())
+            .map(|i| message.result_formats.code(i))
+            .collect();
     };
     let mut visible = 0;
     outputs

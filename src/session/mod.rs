@@ -321,7 +321,11 @@ impl Session {
     }
     /// How far it is.
     pub fn status(&self) -> Status {
-        if self.phase == Phase::Closing { Status::Closing } else { Status::Open }
+        if self.phase == Phase::Closing {
+            Status::Closing
+        } else {
+            Status::Open
+        }
     }
     /// Whether log-in is done (the authentication time-out ends).
     pub fn is_authenticated(&self) -> bool {
@@ -425,6 +429,13 @@ impl Session {
             None => pointer,
         };
         let detail = refusal.column.as_ref().map(|c| format!("Column: {c}"));
-        compose::error(out, severity, refusal.sqlstate, &refusal.message, detail.as_deref(), Some(&hint));
+        compose::error(
+            out,
+            severity,
+            refusal.sqlstate,
+            &refusal.message,
+            detail.as_deref(),
+            Some(&hint),
+        );
     }
 }

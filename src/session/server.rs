@@ -102,8 +102,11 @@ impl Session {
     fn too_long(&mut self, size: usize) {
         let cap = self.policy.file().limits.max_rewritten_message_bytes;
         self.fail(
-            Refusal::unsupported(Reason::Limit, format!("a row of {size} bytes can't be opened: the limit is {cap} bytes"))
-                .hint("Select fewer or shorter columns, or raise [limits] max_rewritten_message_bytes."),
+            Refusal::unsupported(
+                Reason::Limit,
+                format!("a row of {size} bytes can't be opened: the limit is {cap} bytes"),
+            )
+            .hint("Select fewer or shorter columns, or raise [limits] max_rewritten_message_bytes."),
         );
         self.server_stream = Some((size, Stream::Discard));
     }
@@ -164,9 +167,9 @@ impl Session {
                 None
             }
             Reply::Execute(None) => self.plain_execute(tag, &frame)?,
-            Reply::Execute(Some(running)) => {
-                self.running(tag, &frame, running)?.map(|running| Reply::Execute(Some(running)))
-            }
+            Reply::Execute(Some(running)) => self
+                .running(tag, &frame, running)?
+                .map(|running| Reply::Execute(Some(running))),
             Reply::Own(expected) if expected == tag => {
                 self.unpark();
                 None
@@ -175,9 +178,7 @@ impl Session {
                 self.companion_done(last);
                 None
             }
-            Reply::OwnRows(question) => {
-                self.own_rows(tag, body, question)?.then_some(Reply::OwnRows(question))
-            }
+            Reply::OwnRows(question) => self.own_rows(tag, body, question)?.then_some(Reply::OwnRows(question)),
             Reply::OwnQuery(question) => {
                 self.own_rows(tag, body, question)?;
                 Some(Reply::OwnQuery(question))
@@ -303,7 +304,10 @@ impl Session {
     ) -> Result<Option<Reply>, Malformed> {
         let body = &frame[HEADER..];
         let plan = match statement.as_deref() {
-            Some(Prepared { body: PreparedBody::Protected { plan, .. }, .. }) => Some(plan.clone()),
+            Some(Prepared {
+                body: PreparedBody::Protected { plan, .. },
+                ..
+            }) => Some(plan.clone()),
             _ => None,
         };
         match (tag, plan) {
@@ -402,7 +406,9 @@ impl Session {
                         code
                     })
                     .collect();
-                rows::describe(&fields, outputs, &snapshot, |index| codes.get(index).copied().unwrap_or(0))
+                rows::describe(&fields, outputs, &snapshot, |index| {
+                    codes.get(index).copied().unwrap_or(0)
+                })
             }
             None => rows::check_unprotected(&fields, &snapshot).map(|()| fields),
         };
@@ -467,7 +473,11 @@ impl Session {
         if self.mute {
             return Ok(());
         }
-        if running.statement.as_ref().is_some_and(|s| s.verified() == Verified::Differs) {
+        if running
+            .statement
+            .as_ref()
+            .is_some_and(|s| s.verified() == Verified::Differs)
+        {
             self.fail(rows::lineage_mismatch("its description differs from the plan"));
             return Ok(());
         }
@@ -519,7 +529,9 @@ impl Session {
         let keyring = self.database.keyring.load();
         let Some(keyring) = keyring.as_ref() else { return };
         for source in &running.plan.subjects {
-            let SubjectSource::Output { index, table } = source else { continue };
+            let SubjectSource::Output { index, table } = source else {
+                continue;
+            };
             let format = match running.shown.get(*index) {
                 Some(Shown::Unchanged { format }) => *format,
                 _ => continue,
@@ -555,7 +567,10 @@ impl Session {
         let rows = Some(running.draft.rows);
         let record = running.draft.record(self.now(), rows, sqlstate);
         let ticket = self.append(record);
-        let at = running.unrecorded_from.take().unwrap_or_else(|| self.to_client.position());
+        let at = running
+            .unrecorded_from
+            .take()
+            .unwrap_or_else(|| self.to_client.position());
         self.client_gate.set_open(None);
         self.client_gate.wait(ticket, at);
         self.hold_client();
@@ -602,7 +617,9 @@ impl Session {
         Self::put_refusal(self.to_client.tail(), Severity::Error, &refusal);
         let mut rest = &cut[..];
         while let Ok(Scan::Frame { tag, size }) = frame::scan(rest) {
-            let Some((frame, tail)) = rest.split_at_checked(size) else { break };
+            let Some((frame, tail)) = rest.split_at_checked(size) else {
+                break;
+            };
             match tag {
                 b'N' | b'A' | b'S' => self.to_client.put(frame),
                 b'Z' => {
@@ -699,7 +716,10 @@ impl Session {
     }
 
     fn refused_error(&mut self, fields: &[(u8, &[u8])], refused: &Refused) {
-        let message = fields.iter().find(|(code, _)| *code == b'M').map_or(&b""[..], |(_, text)| text);
+        let message = fields
+            .iter()
+            .find(|(code, _)| *code == b'M')
+            .map_or(&b""[..], |(_, text)| text);
         if self.mute {
             return;
         }
@@ -713,7 +733,10 @@ impl Session {
 
     /// An error of the server's in a protected statement: recorded, and shown without what may hold values.
     fn protected_error(&mut self, fields: &[(u8, &[u8])], running: &mut Running) {
-        let sqlstate = fields.iter().find(|(code, _)| *code == b'C').map_or(&b""[..], |(_, text)| text);
+        let sqlstate = fields
+            .iter()
+            .find(|(code, _)| *code == b'C')
+            .map_or(&b""[..], |(_, text)| text);
         let sqlstate = String::from_utf8_lossy(sqlstate).into_owned();
         self.finish(running, &sqlstate);
         self.emit_sanitised(fields);
@@ -723,7 +746,11 @@ impl Session {
         if self.mute {
             return;
         }
-        let kept: Vec<(u8, &[u8])> = fields.iter().filter(|(code, _)| !REVEALING.contains(code)).copied().collect();
+        let kept: Vec<(u8, &[u8])> = fields
+            .iter()
+            .filter(|(code, _)| !REVEALING.contains(code))
+            .copied()
+            .collect();
         compose::fields(self.to_client.tail(), b'E', &kept);
     }
 
