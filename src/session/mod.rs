@@ -6,8 +6,8 @@
 //! | file | one step |
 //! |---|---|
 //! | `login` | start-up and authentication, relayed |
-//! | `client` | messages from the client: plan, decide, rewrite, forward |
-//! | `server` | messages from the server: matched with what it owes, rewritten, released |
+//! | `client` | messages from the client: `planning`, then `query` or `extended`, or `refuse` |
+//! | `server` | messages from the server, matched with what it owes: `description`, `release`, `errors` |
 //! | `probe` | pgward's own questions about names and catalog, on the session's connection |
 //! | `transform`, `rows` | values in, values out |
 //! | `records`, `gate` | access records, and what waits for them |
@@ -15,12 +15,19 @@
 //! Deliberately absent: sockets, TLS, time-outs (module `net`), rights (module `policy`), SQL (module `plan`).
 
 mod client;
+mod description;
+mod errors;
+mod extended;
 mod gate;
 pub mod handshake;
 mod login;
 mod plan_cache;
+mod planning;
 mod probe;
+mod query;
 mod records;
+mod refuse;
+mod release;
 mod rows;
 mod server;
 mod state;
