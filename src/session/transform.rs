@@ -30,15 +30,29 @@ fn refuse_value(transform: &Transform, fault: &ValueError) -> Refusal {
         reason: Reason::Value,
         column: Some(column.clone()),
         message: fault.message.clone(),
-        hint: (fault.sqlstate == SqlState::FEATURE_NOT_SUPPORTED)
-            .then(|| format!("Write the value for {column} in a plain form (ISO 8601 for dates), or as a binary parameter.")),
+        hint: (fault.sqlstate == SqlState::FEATURE_NOT_SUPPORTED).then(|| {
+            format!("Write the value for {column} in a plain form (ISO 8601 for dates), or as a binary parameter.")
+        }),
     }
 }
 
 impl<'a> Sealer<'a> {
-    pub(super) fn new(keyring: &'a Keyring, style: &'a TextStyle, accesses: &'a [Access], permits: &'a [Permit]) -> Self {
+    pub(super) fn new(
+        keyring: &'a Keyring,
+        style: &'a TextStyle,
+        accesses: &'a [Access],
+        permits: &'a [Permit],
+    ) -> Self {
         let (canonical, normal) = (Plaintext::default(), Plaintext::default());
-        Self { keyring, style, accesses, permits, canonical, normal, sealed: 0 }
+        Self {
+            keyring,
+            style,
+            accesses,
+            permits,
+            canonical,
+            normal,
+            sealed: 0,
+        }
     }
 
     /// The permit for a column: a term may stand on a right to write where nothing is searched (ON CONFLICT needs `search` in its own access).
@@ -54,9 +68,12 @@ impl<'a> Sealer<'a> {
             .find(|(access, _)| access.column.id == column.id && access.usage == usage)
             .map(|(_, permit)| permit)
             .ok_or_else(|| {
-                Refusal::unsupported(Reason::Integrity, format!("no permit was asked for column {}", column.name))
-                    .column(&column.name)
-                    .hint("This is a fault in pgward; please report it.")
+                Refusal::unsupported(
+                    Reason::Integrity,
+                    format!("no permit was asked for column {}", column.name),
+                )
+                .column(&column.name)
+                .hint("This is a fault in pgward; please report it.")
             })
     }
 
@@ -80,20 +97,26 @@ impl<'a> Sealer<'a> {
                     value::decode(ty, format, bytes, self.style, &mut self.canonical).map_err(|e| explain(&e))?;
                 } else {
                     // A parameter of a narrower or wider sister type: through the text form into the column's own type.
-                    self.convert(read_as, ty, format, bytes, true).map_err(|e| explain(&e))?;
+                    self.convert(read_as, ty, format, bytes, true)
+                        .map_err(|e| explain(&e))?;
                 }
                 value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
-                self.keyring.seal(permit, column, &self.canonical, &self.normal, out).map_err(crypto)?;
+                self.keyring
+                    .seal(permit, column, &self.canonical, &self.normal, out)
+                    .map_err(crypto)?;
             }
             Transform::Term(_) => {
                 if read_as == ty {
                     value::decode_for_comparison(ty, format, bytes, self.style, &mut self.canonical)
                         .map_err(|e| explain(&e))?;
                 } else {
-                    self.convert(read_as, ty, format, bytes, false).map_err(|e| explain(&e))?;
+                    self.convert(read_as, ty, format, bytes, false)
+                        .map_err(|e| explain(&e))?;
                 }
                 value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
-                self.keyring.term(permit, column, &self.canonical, &self.normal, out).map_err(crypto)?;
+                self.keyring
+                    .term(permit, column, &self.canonical, &self.normal, out)
+                    .map_err(crypto)?;
             }
         }
         self.sealed += 1;
@@ -127,7 +150,13 @@ impl<'a> Sealer<'a> {
             Replacement::Literal { literal, transform } => {
                 let mut term = BytesMut::new();
                 let text = read_literal(source, literal)?;
-                self.put(transform, transform.column().logical_type, Format::Text, text.as_bytes(), &mut term)?;
+                self.put(
+                    transform,
+                    transform.column().logical_type,
+                    Format::Text,
+                    text.as_bytes(),
+                    &mut term,
+                )?;
                 out.extend_from_slice(b"E'\\\\x");
                 put_hex(&term, out);
                 out.extend_from_slice(b"'::pg_catalog.bytea");
@@ -144,7 +173,13 @@ impl<'a> Sealer<'a> {
                         None => out.extend_from_slice(b"NULL"),
                         Some(text) => {
                             let mut term = BytesMut::new();
-                            self.put(transform, transform.column().logical_type, Format::Text, text, &mut term)?;
+                            self.put(
+                                transform,
+                                transform.column().logical_type,
+                                Format::Text,
+                                text,
+                                &mut term,
+                            )?;
                             out.extend_from_slice(b"E'\\\\x");
                             put_hex(&term, out);
                             out.push(b'\'');
@@ -259,7 +294,13 @@ impl<'a> Sealer<'a> {
     }
 
     /// A statement's text with its splices, from `span` of the source.
-    pub(super) fn rewrite(&mut self, source: &str, span: &Range<usize>, plan: &Plan, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn rewrite(
+        &mut self,
+        source: &str,
+        span: &Range<usize>,
+        plan: &Plan,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         let fault = || {
             Refusal::unsupported(Reason::Integrity, "the plan does not fit the statement's text")
                 .hint("This is a fault in pgward; please report it.")
@@ -396,13 +437,19 @@ mod tests {
     #[test]
     fn arrays_in_text_form() {
         let read = |t: &str| {
-            parse_array_text(t.as_bytes())
-                .map(|e| e.into_iter().map(|v| v.map(|v| String::from_utf8(v.to_vec()).unwrap())).collect::<Vec<_>>())
+            parse_array_text(t.as_bytes()).map(|e| {
+                e.into_iter()
+                    .map(|v| v.map(|v| String::from_utf8(v.to_vec()).unwrap()))
+                    .collect::<Vec<_>>()
+            })
         };
         let some = |t: &str| Some(t.to_owned());
         assert_eq!(read("{}"), Some(vec![]));
         assert_eq!(read(" { a , b c } "), Some(vec![some("a"), some("b c")]));
-        assert_eq!(read(r#"{"a,b","q\"x",NULL,"NULL",n\ull}"#), Some(vec![some("a,b"), some("q\"x"), None, some("NULL"), some("null")]));
+        assert_eq!(
+            read(r#"{"a,b","q\"x",NULL,"NULL",n\ull}"#),
+            Some(vec![some("a,b"), some("q\"x"), None, some("NULL"), some("null")])
+        );
         for bad in ["", "{", "}", "{a", "{{a},{b}}", "{a,}", "{\"a}", "{\"a\"b}"] {
             assert_eq!(read(bad), None, "{bad}");
         }
