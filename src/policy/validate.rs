@@ -34,6 +34,8 @@ pub(super) struct Resolved {
 pub(super) struct Column {
     pub declared: file::DeclaredColumn,
     pub mask: Mask,
+    /// Where it stands in the file.
+    path: String,
 }
 
 /// A handler.
@@ -409,6 +411,7 @@ fn table_columns(
                 subject: subject.clone(),
             },
             mask: mask.unwrap_or(Mask::General),
+            path,
         });
     }
 }
@@ -417,11 +420,11 @@ fn table_columns(
 fn key_domains(resolved: &Resolved, faults: &mut Faults) {
     for columns in resolved.columns.values() {
         let mut first = HashMap::<&KeyDomain, &file::DeclaredColumn>::new();
-        for Column { declared, .. } in columns.iter().filter(|column| column.declared.mode.is_sealed()) {
+        for Column { declared, path, .. } in columns.iter().filter(|column| column.declared.mode.is_sealed()) {
             let other = *first.entry(&declared.key_domain).or_insert(declared);
             if other.mode != declared.mode {
                 faults.add(
-                    format!("key domain {}", declared.key_domain.0),
+                    format!("{path}.key_domain"),
                     format!(
                         "{} has mode {}, {} has mode {}: they could not be compared",
                         other.name,

@@ -61,7 +61,11 @@ pub(super) fn integrity(column: &ColumnRef, fault: &CryptoError) -> Refusal {
         CryptoError::DestroyedKey(_) => "The key was destroyed on purpose; the value can't be brought back.",
         CryptoError::Authentication => "The row was altered, or belongs to another database; restore it from a backup.",
         CryptoError::TooLong => "Store a shorter value.",
-        CryptoError::WrongPermit => "This is a fault in pgward; please report it.",
+        CryptoError::UnsuitableType => "Declare another mode for the column.",
+        CryptoError::NoRandomness => "Look at the host's random number generator.",
+        CryptoError::WrongPermit | CryptoError::WrongMode | CryptoError::InconsistentKeys(_) | CryptoError::KeySetup => {
+            "This is a fault in pgward or in its keyring; please report it."
+        }
     };
     Refusal {
         sqlstate: SqlState::DATA_CORRUPTED,
