@@ -22,7 +22,9 @@ pub fn run(args: Args) -> CliResult {
         .map_err(|error| format!("the policy file {} can't be read: {error}", args.config.display()))?;
     let policy = Policy::parse(&text)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(crate::control::init(&policy))?;
+    let report = runtime.block_on(crate::control::init(policy.file(), &|database| {
+        policy.declared(database)
+    }))?;
     print!("{}", describe(&policy, &report, &args.config));
     Ok(ExitCode::SUCCESS)
 }
@@ -33,8 +35,10 @@ fn describe(policy: &Policy, report: &Report, config: &std::path::Path) -> Strin
     let Keys::File { path } = &file.keys;
     let made = |new: bool| if new { "made" } else { "was there" };
     let mut text = String::new();
-    // Writing to a String can't fail.
-    let mut line = |words: std::fmt::Arguments<'_>| drop(writeln!(text, "{words}"));
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{words}");
+    };
     line(format_args!(
         "root key          {}  {} ({})",
         made(report.new_root_key),

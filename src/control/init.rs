@@ -4,8 +4,7 @@ use super::lock::{self, Lock};
 use super::store::{self, Registered};
 use super::{ControlError, connect, install_domain};
 use crate::crypto::root::{KeyFile, RootKey, RootKeyError};
-use crate::policy::Policy;
-use crate::policy::file::{File, Keys};
+use crate::policy::file::{DeclaredColumn, File, Keys};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -66,8 +65,12 @@ pub fn protected_databases(file: &File) -> BTreeSet<String> {
 /// protected database. Several may run at once: they take turns.
 ///
 /// A root key is made only where there is no keyring yet, and never in place of one.
-pub async fn init(policy: &Policy) -> Result<Report, ControlError> {
-    let file = policy.file();
+///
+/// `declared` gives the columns that the policy declares in a database ([`crate::policy::Policy::declared`]).
+pub async fn init(
+    file: &File,
+    declared: &(dyn Fn(&str) -> Vec<DeclaredColumn> + Sync),
+) -> Result<Report, ControlError> {
     // Held until it is dropped, at the end.
     let turn = connect(file, &file.upstream.database).await?;
     lock::for_connection(&turn, Lock::Init).await?;
@@ -96,7 +99,7 @@ pub async fn init(policy: &Policy) -> Result<Report, ControlError> {
 
     let mut databases = Vec::new();
     for name in protected_databases(file) {
-        let registered = store::ensure_registered(&mut store, root.as_ref(), &name, &policy.declared(&name)).await?;
+        let registered = store::ensure_registered(&mut store, root.as_ref(), &name, &declared(&name)).await?;
         // Proves that what is stored can be read back, before anybody relies on it.
         store::load_keyring(&store, root.as_ref(), &name).await?;
         let mut application = connect(file, &name).await?;

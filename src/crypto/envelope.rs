@@ -249,6 +249,12 @@ impl DeterministicPlaintext<'_> {
     }
 }
 
+/// Whether values of a type can be stored in mode `deterministic`. The planner's catalog and `check` go by the same rule; the keyring refuses
+/// the others in any case.
+pub fn deterministic_allowed(ty: LogicalType) -> bool {
+    deterministic_plaintext(ty, &[]).is_some()
+}
+
 /// The plaintext of a deterministic envelope for a canonical value: equal bytes exactly for values that PostgreSQL calls equal, from which
 /// [`deterministic_canonical`] makes the canonical form again.
 ///

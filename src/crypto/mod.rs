@@ -7,6 +7,8 @@ pub mod aead;
 pub mod envelope;
 pub mod keyring;
 pub mod root;
+#[cfg(test)]
+mod tests;
 
 use crate::plan::{ColumnId, Mode, ProtectedColumn, Use};
 use crate::policy::Permit;

@@ -5,7 +5,7 @@
 //! made for. The root key's [`fingerprint`](RootKey::fingerprint) is stored beside the keyring: a wrong root key is told as such, before
 //! and apart from a damaged keyring.
 //!
-//! Key file: three lines of ASCII text, `pgward-root-key-v1`, `key ` and 64 hexadecimal digits, `check ` and the first 16 hexadecimal digits
+//! Key file: three lines of ASCII text, `pgward-root-key-v1`, `key ` and 64 lower-case hexadecimal digits, `check ` and the first 16 hexadecimal digits
 //! of SHA-256 over `pgward-root-key-v1` and the key's bytes. Mode 0600 or 0400, owned by whoever runs pgward (or root).
 
 use super::aead::{Aead, AwsLc, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
@@ -16,6 +16,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
+
+#[cfg(test)]
+mod tests;
 
 const HEADER: &str = "pgward-root-key-v1";
 /// Longer files are something else.
@@ -296,10 +299,14 @@ fn parse_file(text: &[u8]) -> Result<SecretKey, &'static str> {
         let [high, low] = pair else {
             return Err("the key is not 64 digits long");
         };
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
         match (digit(*high), digit(*low)) {
             (Some(high), Some(low)) => *byte = high << 4 | low,
-            _ => return Err("the key holds something else than hexadecimal digits"),
+            _ => return Err("the key holds something else than lower-case hexadecimal digits"),
         }
     }
     let key = SecretKey::from_slice(bytes.as_slice()).ok_or("the key is not 64 digits long")?;
