@@ -32,7 +32,13 @@ pub(super) fn identify(
     startup: &StartupMessage,
     peer: &Peer,
 ) -> (Origin, HandlerProfile) {
-    let get = |name: &str| startup.parameters.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.as_str());
+    let get = |name: &str| {
+        startup
+            .parameters
+            .iter()
+            .find(|(n, _)| n == name)
+            .map_or("", |(_, v)| v.as_str())
+    };
     let role = get("user");
     let purpose = purpose_option(get("options"));
     let profile = policy.handler(&database.name, role, purpose.as_deref());
@@ -66,7 +72,11 @@ fn purpose_option(options: &str) -> Option<String> {
 /// Whether the start-up asks for a replication connection.
 fn asks_replication(startup: &StartupMessage) -> bool {
     startup.parameters.iter().any(|(name, value)| {
-        name == "replication" && !matches!(value.to_ascii_lowercase().as_str(), "" | "off" | "false" | "no" | "0" | "f" | "n")
+        name == "replication"
+            && !matches!(
+                value.to_ascii_lowercase().as_str(),
+                "" | "off" | "false" | "no" | "0" | "f" | "n"
+            )
     })
 }
 
@@ -98,7 +108,9 @@ impl Session {
                         SqlState::INVALID_AUTHORIZATION,
                         "SCRAM can't be relayed: the client insists that channel binding was taken out of the server's offer",
                         None,
-                        Some("Set channel_binding=disable on the client, or use sslmode=disable towards pgward on a private link, or tls = \"disable\" towards a server on the same host. See docs/ERRORS.md#protocol"),
+                        Some(
+                            "Set channel_binding=disable on the client, or use sslmode=disable towards pgward on a private link, or tls = \"disable\" towards a server on the same host. See docs/ERRORS.md#protocol",
+                        ),
                     );
                     compose::bare(self.to_server.tail(), b'X');
                     self.close();
@@ -118,10 +130,16 @@ impl Session {
             b'R' => return self.authentication(frame),
             b'K' => {
                 let (process_id, secret) = read::backend_key(body)?;
-                let key = CancelKey { process_id, secret: Bytes::copy_from_slice(secret) };
-                self.effects.push_back(Effect::ServerKey(key));
+                let key = CancelKey {
+                    process_id,
+                    secret: Bytes::copy_from_slice(secret),
+                };
+                // A client that asked for protocol 3.2 may have been given 3.0, where secrets have four bytes: ours is never longer than
+                // the server's. The surroundings, who are given the server's key, cut it likewise.
                 let own = self.cancel_key.clone();
-                compose::backend_key(self.to_client.tail(), own.process_id, &own.secret);
+                let length = own.secret.len().min(key.secret.len());
+                self.effects.push_back(Effect::ServerKey(key));
+                compose::backend_key(self.to_client.tail(), own.process_id, &own.secret[..length]);
                 return Ok(());
             }
             b'S' => self.follow(body)?,
@@ -205,7 +223,10 @@ impl Session {
 /// Whether a SASLInitialResponse carries the flag `y`: "I could bind, and think that the server can't" (RFC 5802, section 6), with which a
 /// server that can will refuse.
 fn wants_binding(frame: &[u8]) -> bool {
-    let mut body = Body::new(&frame[crate::wire::frame::HEADER.min(frame.len())..], "SASLInitialResponse");
+    let mut body = Body::new(
+        &frame[crate::wire::frame::HEADER.min(frame.len())..],
+        "SASLInitialResponse",
+    );
     let initial = body.cstr().and_then(|_| body.value());
     matches!(initial, Ok(Some([b'y', ..])))
 }
@@ -217,7 +238,10 @@ mod tests {
     #[test]
     fn a_purpose_is_read_from_the_options() {
         assert_eq!(purpose_option("-c pgward.purpose=audit").as_deref(), Some("audit"));
-        assert_eq!(purpose_option("-c work_mem=1MB --pgward.purpose=audit").as_deref(), Some("audit"));
+        assert_eq!(
+            purpose_option("-c work_mem=1MB --pgward.purpose=audit").as_deref(),
+            Some("audit")
+        );
         assert_eq!(purpose_option("-cpgward.purpose=audit").as_deref(), Some("audit"));
         assert_eq!(purpose_option("-c"), None);
         assert_eq!(purpose_option("pgward.purpose=audit"), None);
