@@ -326,11 +326,12 @@ where
             return false;
         }
         let mut moved = false;
-        if !side.retry && side.reading == Reading::Open {
-            if let Some(n) = side.read(cx) {
-                self.surroundings.read_from_client(n);
-                moved = true;
-            }
+        if !side.retry
+            && side.reading == Reading::Open
+            && let Some(n) = side.read(cx)
+        {
+            self.surroundings.read_from_client(n);
+            moved = true;
         }
         if moved || side.retry {
             let before = side.input.len();
@@ -353,11 +354,12 @@ where
             return false;
         }
         let mut moved = false;
-        if !side.retry && side.reading == Reading::Open {
-            if let Some(n) = side.read(cx) {
-                self.surroundings.read_from_server(n);
-                moved = true;
-            }
+        if !side.retry
+            && side.reading == Reading::Open
+            && let Some(n) = side.read(cx)
+        {
+            self.surroundings.read_from_server(n);
+            moved = true;
         }
         if moved || side.retry {
             let before = side.input.len();

@@ -188,7 +188,7 @@ fn index_value(value: &Spanned<DeValue<'_>>, path: String, line: usize, faults: 
         DeValue::Table(table) => index(table, &path, faults),
         DeValue::Array(array) => {
             for (n, entry) in array.iter().enumerate() {
-                let line = faults.lines.of(Range::from(entry.span()).start);
+                let line = faults.lines.of(entry.span().start);
                 index_value(entry, format!("{path}[{}]", n + 1), line, faults);
             }
         }

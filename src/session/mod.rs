@@ -6,8 +6,8 @@
 //! | file | one step |
 //! |---|---|
 //! | `login` | start-up and authentication, relayed |
-//! | `client` | messages from the client: plan, decide, rewrite, forward |
-//! | `server` | messages from the server: matched with what it owes, rewritten, released |
+//! | `client` | messages from the client: `planning`, then `query` or `extended`, or `refuse` |
+//! | `server` | messages from the server, matched with what it owes: `description`, `release`, `errors` |
 //! | `probe` | pgward's own questions about names and catalog, on the session's connection |
 //! | `transform`, `rows` | values in, values out |
 //! | `records`, `gate` | access records, and what waits for them |
@@ -15,12 +15,19 @@
 //! Deliberately absent: sockets, TLS, time-outs (module `net`), rights (module `policy`), SQL (module `plan`).
 
 mod client;
+mod description;
+mod errors;
+mod extended;
 mod gate;
 pub mod handshake;
 mod login;
 mod plan_cache;
+mod planning;
 mod probe;
+mod query;
 mod records;
+mod refuse;
+mod release;
 mod rows;
 mod server;
 mod state;
@@ -321,7 +328,11 @@ impl Session {
     }
     /// How far it is.
     pub fn status(&self) -> Status {
-        if self.phase == Phase::Closing { Status::Closing } else { Status::Open }
+        if self.phase == Phase::Closing {
+            Status::Closing
+        } else {
+            Status::Open
+        }
     }
     /// Whether log-in is done (the authentication time-out ends).
     pub fn is_authenticated(&self) -> bool {
@@ -425,6 +436,13 @@ impl Session {
             None => pointer,
         };
         let detail = refusal.column.as_ref().map(|c| format!("Column: {c}"));
-        compose::error(out, severity, refusal.sqlstate, &refusal.message, detail.as_deref(), Some(&hint));
+        compose::error(
+            out,
+            severity,
+            refusal.sqlstate,
+            &refusal.message,
+            detail.as_deref(),
+            Some(&hint),
+        );
     }
 }

@@ -32,7 +32,10 @@ pub struct PlanCache {
 
 impl Default for PlanCache {
     fn default() -> Self {
-        Self { key: rand::random(), scripts: DashMap::default() }
+        Self {
+            key: rand::random(),
+            scripts: DashMap::default(),
+        }
     }
 }
 

@@ -135,7 +135,8 @@ impl Session {
                 compose::close(out, b'S', NAME);
                 compose::bare(out, b'H');
                 self.extended_open = true;
-                self.replies.extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnRows(question)]);
+                self.replies
+                    .extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnRows(question)]);
                 self.replies.extend([Reply::Own(b'3'), Reply::Own(b'3')]);
             } else {
                 compose::query(out, sql.as_bytes());
@@ -156,7 +157,9 @@ impl Session {
                 self.lookout.scope_known = true;
                 self.settings.style.bytea_hex = probe.bytea_hex;
                 self.settings.style.extra_float_digits = probe.extra_float_digits;
-                if probe.temp_relations != self.lookout.temp_relations || probe.temp_relations && self.lookout.private.is_none() {
+                if probe.temp_relations != self.lookout.temp_relations
+                    || probe.temp_relations && self.lookout.private.is_none()
+                {
                     // Temporary relations shadow others and stand in no shared catalog.
                     self.lookout.catalog_stale = true;
                 }
@@ -188,8 +191,10 @@ impl Session {
             let shared = self.database.catalog.load();
             let loaded = builder.finish();
             // The same content: the shared one keeps its plans.
-            self.lookout.private = (loaded.fingerprint != shared.fingerprint)
-                .then(|| Private { snapshot: Arc::new(loaded), shared: shared.version });
+            self.lookout.private = (loaded.fingerprint != shared.fingerprint).then(|| Private {
+                snapshot: Arc::new(loaded),
+                shared: shared.version,
+            });
             self.lookout.catalog_stale = false;
         }
     }

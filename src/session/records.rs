@@ -99,7 +99,11 @@ impl Draft {
             origin,
             action: action(kind, accesses),
             objects: objects(accesses, permits),
-            decision: if masked { AuditDecision::Masked } else { AuditDecision::Allowed },
+            decision: if masked {
+                AuditDecision::Masked
+            } else {
+                AuditDecision::Allowed
+            },
             rule: rules.join("; ").into(),
             policy_version: policy.version().clone(),
             aggregate,

@@ -18,7 +18,12 @@ pub(super) enum Shown {
     /// As it came, in this format.
     Unchanged { format: Format },
     /// Opened (or, for mode `none`, read), masked where the permit says so, in this format.
-    Value { column: ColumnRef, permit: Permit, format: Format, stored: Format },
+    Value {
+        column: ColumnRef,
+        permit: Permit,
+        format: Format,
+        stored: Format,
+    },
     /// Added by the planner, not shown.
     Hidden,
 }
@@ -54,7 +59,9 @@ impl From<Malformed> for RowFault {
 pub(super) fn integrity(column: &ColumnRef, fault: &CryptoError) -> Refusal {
     let hint = match fault {
         CryptoError::NotAnEnvelope => "The row was written around pgward or damaged; restore it from a backup.",
-        CryptoError::OtherColumn { .. } => "The row was copied between columns around pgward; restore it from a backup.",
+        CryptoError::OtherColumn { .. } => {
+            "The row was copied between columns around pgward; restore it from a backup."
+        }
         CryptoError::UnknownKey(_) | CryptoError::NoActiveKey => {
             "The keyring of this database lacks the key: check that pgward uses the control database that sealed this row."
         }
@@ -63,9 +70,10 @@ pub(super) fn integrity(column: &ColumnRef, fault: &CryptoError) -> Refusal {
         CryptoError::TooLong => "Store a shorter value.",
         CryptoError::UnsuitableType => "Declare another mode for the column.",
         CryptoError::NoRandomness => "Look at the host's random number generator.",
-        CryptoError::WrongPermit | CryptoError::WrongMode | CryptoError::InconsistentKeys(_) | CryptoError::KeySetup => {
-            "This is a fault in pgward or in its keyring; please report it."
-        }
+        CryptoError::WrongPermit
+        | CryptoError::WrongMode
+        | CryptoError::InconsistentKeys(_)
+        | CryptoError::KeySetup => "This is a fault in pgward or in its keyring; please report it.",
     };
     Refusal {
         sqlstate: SqlState::DATA_CORRUPTED,
@@ -126,7 +134,8 @@ pub(super) fn describe<'a>(
             Output::Clear => check_unprotected(&[field], snapshot)?,
             Output::Column { column, direct, hidden } => {
                 check_direct(&field, column, *direct, snapshot)?;
-                if column.mode.is_sealed() && field.type_oid != 17 && Some(field.type_oid) != snapshot.sealed_domain_oid {
+                if column.mode.is_sealed() && field.type_oid != 17 && Some(field.type_oid) != snapshot.sealed_domain_oid
+                {
                     return Err(lineage_mismatch("a sealed column does not come as bytea").column(&column.name));
                 }
                 if *hidden {
@@ -146,7 +155,10 @@ pub(super) fn describe<'a>(
 fn check_direct(field: &Field<'_>, column: &ColumnRef, direct: bool, snapshot: &Snapshot) -> Result<(), Refusal> {
     if field.table == 0 {
         // Expressions and set operations name no table; a plain column of a table always does.
-        let known = snapshot.relations.get(&column.name.relation).is_some_and(|r| r.oid != 0);
+        let known = snapshot
+            .relations
+            .get(&column.name.relation)
+            .is_some_and(|r| r.oid != 0);
         return if direct && known {
             Err(lineage_mismatch("a column comes without its table").column(&column.name))
         } else {
@@ -155,7 +167,11 @@ fn check_direct(field: &Field<'_>, column: &ColumnRef, direct: bool, snapshot: &
     }
     match snapshot.protected_by_oid.get(&field.table) {
         Some(relation) => {
-            let found = relation.columns.iter().find(|c| c.attnum == field.attnum).and_then(|c| c.protected.as_ref());
+            let found = relation
+                .columns
+                .iter()
+                .find(|c| c.attnum == field.attnum)
+                .and_then(|c| c.protected.as_ref());
             if found.is_some_and(|c| c.id == column.id) {
                 Ok(())
             } else {
@@ -179,7 +195,9 @@ pub(super) fn rewrite(
 ) -> Result<RowTally, RowFault> {
     let mut row = DataRow::read(body)?;
     if row.count != shown.len() {
-        return Err(RowFault::Refused(lineage_mismatch("a row has another number of columns")));
+        return Err(RowFault::Refused(lineage_mismatch(
+            "a row has another number of columns",
+        )));
     }
     let visible = shown.iter().filter(|s| !matches!(s, Shown::Hidden)).count();
     let mut tally = RowTally::default();
@@ -193,7 +211,15 @@ pub(super) fn rewrite(
                 out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
                 out.put_slice(bytes);
             }
-            (Shown::Value { column, permit, format, stored }, Some(bytes)) => {
+            (
+                Shown::Value {
+                    column,
+                    permit,
+                    format,
+                    stored,
+                },
+                Some(bytes),
+            ) => {
                 if let (false, Disclosure::Clear) = (column.mode.is_sealed(), permit.disclosure()) {
                     // Stored in clear, read in clear: the server's own text is the exact one.
                     out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
@@ -231,11 +257,15 @@ fn show(
         let envelope = match stored {
             Format::Binary => bytes,
             Format::Text => {
-                unescape_bytea(bytes, &mut scratch.envelope).ok_or(CryptoError::NotAnEnvelope).map_err(|e| integrity(column, &e))?;
+                unescape_bytea(bytes, &mut scratch.envelope)
+                    .ok_or(CryptoError::NotAnEnvelope)
+                    .map_err(|e| integrity(column, &e))?;
                 &scratch.envelope
             }
         };
-        keyring.open(permit, column, envelope, &mut scratch.plain).map_err(|e| integrity(column, &e))?;
+        keyring
+            .open(permit, column, envelope, &mut scratch.plain)
+            .map_err(|e| integrity(column, &e))?;
     } else {
         value::decode(column.logical_type, stored, bytes, style, &mut scratch.plain)
             .map_err(|e| unshowable(column, e.sqlstate))?;
@@ -255,7 +285,10 @@ fn unshowable(column: &ColumnRef, sqlstate: SqlState) -> Refusal {
         sqlstate,
         reason: Reason::Value,
         column: Some(column.name.clone()),
-        message: format!("a value of column {} can't be shown in the form that was asked for", column.name),
+        message: format!(
+            "a value of column {} can't be shown in the form that was asked for",
+            column.name
+        ),
         hint: Some("Set DateStyle to ISO and TimeZone to a named zone, or ask for binary results.".into()),
     }
 }
@@ -339,8 +372,9 @@ pub(super) fn column_value(body: &[u8], index: usize) -> Option<&[u8]> {
 
 /// The type of a subject source's key column.
 pub(super) fn subject_type(source: &SubjectSource, snapshot: &Snapshot) -> Option<u32> {
-    let (SubjectSource::Output { table, .. } | SubjectSource::Param { table, .. } | SubjectSource::Literal { table, .. }) =
-        source;
+    let (SubjectSource::Output { table, .. }
+    | SubjectSource::Param { table, .. }
+    | SubjectSource::Literal { table, .. }) = source;
     let relation = snapshot.relations.get(table)?;
     relation.column(relation.subject.as_deref()?).map(|c| c.type_oid)
 }

@@ -46,7 +46,10 @@ pub(super) enum Verified {
 
 impl Prepared {
     pub(super) fn new(body: PreparedBody) -> Self {
-        Self { body, verified: AtomicU8::new(0) }
+        Self {
+            body,
+            verified: AtomicU8::new(0),
+        }
     }
     pub(super) fn verified(&self) -> Verified {
         match self.verified.load(Ordering::Relaxed) {
@@ -88,6 +91,7 @@ pub(super) fn format_of(code: u16) -> Format {
 /// A protected statement under way.
 pub(super) struct Running {
     pub(super) plan: Arc<Plan>,
+    pub(super) kind: StatementKind,
     pub(super) shown: Arc<[Shown]>,
     /// The description must have agreed before a row is given out.
     pub(super) statement: Option<Arc<Prepared>>,
@@ -106,7 +110,9 @@ pub(super) enum Expect {
     Protected(Box<Running>),
     Refused(Box<Refused>),
     /// pgward's own statement behind a protected one; `last`: the client hears of the end now.
-    Companion { last: bool },
+    Companion {
+        last: bool,
+    },
 }
 
 /// A statement in whose place the server got one that fails.
@@ -126,15 +132,24 @@ pub(super) enum Question {
 /// What the server owes, in order.
 pub(super) enum Reply {
     /// ParseComplete. `replaced`: what the name meant before (`None`: nothing).
-    Parse { name: Name, replaced: Option<Arc<Prepared>> },
+    Parse {
+        name: Name,
+        replaced: Option<Arc<Prepared>>,
+    },
     /// BindComplete
     Bind { name: Name, replaced: Option<Arc<Portal>> },
     /// CloseComplete
-    CloseStatement { name: Name, replaced: Option<Arc<Prepared>> },
+    CloseStatement {
+        name: Name,
+        replaced: Option<Arc<Prepared>>,
+    },
     /// CloseComplete
     ClosePortal { name: Name, replaced: Option<Arc<Portal>> },
     /// ParameterDescription, then RowDescription or NoData. `own`: pgward asks for itself.
-    DescribeStatement { statement: Option<Arc<Prepared>>, own: bool },
+    DescribeStatement {
+        statement: Option<Arc<Prepared>>,
+        own: bool,
+    },
     /// RowDescription or NoData
     DescribePortal { portal: Option<Arc<Portal>> },
     /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.

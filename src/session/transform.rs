@@ -5,7 +5,6 @@ use crate::crypto::{CryptoError, Keyring};
 use crate::plan::{self, Access, Carry, Literal, Plan, Reason, Refusal, Replacement, Transform, Use};
 use crate::policy::Permit;
 use crate::value::{self, Format, LogicalType, Plaintext, TextStyle, ValueError};
-use crate::wire::frame::Malformed;
 use crate::wire::read::{Bind, Body};
 use crate::wire::sqlstate::SqlState;
 use bytes::{BufMut, BytesMut};
@@ -30,15 +29,29 @@ fn refuse_value(transform: &Transform, fault: &ValueError) -> Refusal {
         reason: Reason::Value,
         column: Some(column.clone()),
         message: fault.message.clone(),
-        hint: (fault.sqlstate == SqlState::FEATURE_NOT_SUPPORTED)
-            .then(|| format!("Write the value for {column} in a plain form (ISO 8601 for dates), or as a binary parameter.")),
+        hint: (fault.sqlstate == SqlState::FEATURE_NOT_SUPPORTED).then(|| {
+            format!("Write the value for {column} in a plain form (ISO 8601 for dates), or as a binary parameter.")
+        }),
     }
 }
 
 impl<'a> Sealer<'a> {
-    pub(super) fn new(keyring: &'a Keyring, style: &'a TextStyle, accesses: &'a [Access], permits: &'a [Permit]) -> Self {
+    pub(super) fn new(
+        keyring: &'a Keyring,
+        style: &'a TextStyle,
+        accesses: &'a [Access],
+        permits: &'a [Permit],
+    ) -> Self {
         let (canonical, normal) = (Plaintext::default(), Plaintext::default());
-        Self { keyring, style, accesses, permits, canonical, normal, sealed: 0 }
+        Self {
+            keyring,
+            style,
+            accesses,
+            permits,
+            canonical,
+            normal,
+            sealed: 0,
+        }
     }
 
     /// The permit for a column: a term may stand on a right to write where nothing is searched (ON CONFLICT needs `search` in its own access).
@@ -54,9 +67,12 @@ impl<'a> Sealer<'a> {
             .find(|(access, _)| access.column.id == column.id && access.usage == usage)
             .map(|(_, permit)| permit)
             .ok_or_else(|| {
-                Refusal::unsupported(Reason::Integrity, format!("no permit was asked for column {}", column.name))
-                    .column(&column.name)
-                    .hint("This is a fault in pgward; please report it.")
+                Refusal::unsupported(
+                    Reason::Integrity,
+                    format!("no permit was asked for column {}", column.name),
+                )
+                .column(&column.name)
+                .hint("This is a fault in pgward; please report it.")
             })
     }
 
@@ -80,20 +96,26 @@ impl<'a> Sealer<'a> {
                     value::decode(ty, format, bytes, self.style, &mut self.canonical).map_err(|e| explain(&e))?;
                 } else {
                     // A parameter of a narrower or wider sister type: through the text form into the column's own type.
-                    self.convert(read_as, ty, format, bytes, true).map_err(|e| explain(&e))?;
+                    self.convert(read_as, ty, format, bytes, true)
+                        .map_err(|e| explain(&e))?;
                 }
                 value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
-                self.keyring.seal(permit, column, &self.canonical, &self.normal, out).map_err(crypto)?;
+                self.keyring
+                    .seal(permit, column, &self.canonical, &self.normal, out)
+                    .map_err(crypto)?;
             }
             Transform::Term(_) => {
                 if read_as == ty {
                     value::decode_for_comparison(ty, format, bytes, self.style, &mut self.canonical)
                         .map_err(|e| explain(&e))?;
                 } else {
-                    self.convert(read_as, ty, format, bytes, false).map_err(|e| explain(&e))?;
+                    self.convert(read_as, ty, format, bytes, false)
+                        .map_err(|e| explain(&e))?;
                 }
                 value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
-                self.keyring.term(permit, column, &self.canonical, &self.normal, out).map_err(crypto)?;
+                self.keyring
+                    .term(permit, column, &self.canonical, &self.normal, out)
+                    .map_err(crypto)?;
             }
         }
         self.sealed += 1;
@@ -127,7 +149,13 @@ impl<'a> Sealer<'a> {
             Replacement::Literal { literal, transform } => {
                 let mut term = BytesMut::new();
                 let text = read_literal(source, literal)?;
-                self.put(transform, transform.column().logical_type, Format::Text, text.as_bytes(), &mut term)?;
+                self.put(
+                    transform,
+                    transform.column().logical_type,
+                    Format::Text,
+                    text.as_bytes(),
+                    &mut term,
+                )?;
                 out.extend_from_slice(b"E'\\\\x");
                 put_hex(&term, out);
                 out.extend_from_slice(b"'::pg_catalog.bytea");
@@ -144,7 +172,13 @@ impl<'a> Sealer<'a> {
                         None => out.extend_from_slice(b"NULL"),
                         Some(text) => {
                             let mut term = BytesMut::new();
-                            self.put(transform, transform.column().logical_type, Format::Text, text, &mut term)?;
+                            self.put(
+                                transform,
+                                transform.column().logical_type,
+                                Format::Text,
+                                text,
+                                &mut term,
+                            )?;
                             out.extend_from_slice(b"E'\\\\x");
                             put_hex(&term, out);
                             out.push(b'\'');
@@ -164,8 +198,22 @@ impl<'a> Sealer<'a> {
         plan: &Plan,
         result_formats: &[u16],
         out: &mut BytesMut,
-    ) -> Result<Result<(), Refusal>, Malformed> {
+    ) -> Result<(), Refusal> {
         let values: Vec<Option<&[u8]>> = bind.values().collect();
+        if values.len() != plan.client_params.len() {
+            return Err(Refusal {
+                sqlstate: SqlState::PROTOCOL_VIOLATION,
+                reason: Reason::Protocol,
+                column: None,
+                message: format!(
+                    "bind message supplies {} parameters, but prepared statement \"{}\" requires {}",
+                    values.len(),
+                    String::from_utf8_lossy(bind.statement),
+                    plan.client_params.len()
+                ),
+                hint: None,
+            });
+        }
         let start = crate::wire::frame::begin(out, b'B');
         crate::wire::compose::put_cstr(out, bind.portal);
         crate::wire::compose::put_cstr(out, bind.statement);
@@ -179,30 +227,17 @@ impl<'a> Sealer<'a> {
         }
         out.put_u16(count);
         for param in &plan.server_params {
-            let Some(value) = values.get(param.from).copied() else {
-                return Err(Malformed::new(format!(
-                    "bind message supplies {} parameters, but the prepared statement requires {}",
-                    values.len(),
-                    plan.client_params.len()
-                )));
-            };
-            let Some(bytes) = value else {
+            let Some(bytes) = values.get(param.from).copied().flatten() else {
                 out.put_i32(-1);
                 continue;
             };
             let length_at = out.len();
             out.put_u32(0);
             let format = format_of(bind.formats.code(param.from));
-            let put = match &param.carry {
-                Carry::Unchanged => {
-                    out.put_slice(bytes);
-                    Ok(())
-                }
-                Carry::Value { read_as, transform } => self.put(transform, *read_as, format, bytes, out),
-                Carry::Array { read_as, transform } => self.array(transform, *read_as, format, bytes, out),
-            };
-            if let Err(refusal) = put {
-                return Ok(Err(refusal));
+            match &param.carry {
+                Carry::Unchanged => out.put_slice(bytes),
+                Carry::Value { read_as, transform } => self.put(transform, *read_as, format, bytes, out)?,
+                Carry::Array { read_as, transform } => self.array(transform, *read_as, format, bytes, out)?,
             }
             let length = u32::try_from(out.len() - length_at - 4).unwrap_or(u32::MAX);
             out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
@@ -210,7 +245,7 @@ impl<'a> Sealer<'a> {
         out.put_u16(u16::try_from(result_formats.len()).unwrap_or(u16::MAX));
         result_formats.iter().for_each(|code| out.put_u16(*code));
         crate::wire::frame::end(out, start);
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// A `bytea[]` in binary from an array in either format (PostgreSQL's array_recv: dimensions, flag, element type, bounds, elements).
@@ -259,7 +294,13 @@ impl<'a> Sealer<'a> {
     }
 
     /// A statement's text with its splices, from `span` of the source.
-    pub(super) fn rewrite(&mut self, source: &str, span: &Range<usize>, plan: &Plan, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn rewrite(
+        &mut self,
+        source: &str,
+        span: &Range<usize>,
+        plan: &Plan,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         let fault = || {
             Refusal::unsupported(Reason::Integrity, "the plan does not fit the statement's text")
                 .hint("This is a fault in pgward; please report it.")
@@ -396,13 +437,19 @@ mod tests {
     #[test]
     fn arrays_in_text_form() {
         let read = |t: &str| {
-            parse_array_text(t.as_bytes())
-                .map(|e| e.into_iter().map(|v| v.map(|v| String::from_utf8(v.to_vec()).unwrap())).collect::<Vec<_>>())
+            parse_array_text(t.as_bytes()).map(|e| {
+                e.into_iter()
+                    .map(|v| v.map(|v| String::from_utf8(v.to_vec()).unwrap()))
+                    .collect::<Vec<_>>()
+            })
         };
         let some = |t: &str| Some(t.to_owned());
         assert_eq!(read("{}"), Some(vec![]));
         assert_eq!(read(" { a , b c } "), Some(vec![some("a"), some("b c")]));
-        assert_eq!(read(r#"{"a,b","q\"x",NULL,"NULL",n\ull}"#), Some(vec![some("a,b"), some("q\"x"), None, some("NULL"), some("null")]));
+        assert_eq!(
+            read(r#"{"a,b","q\"x",NULL,"NULL",n\ull}"#),
+            Some(vec![some("a,b"), some("q\"x"), None, some("NULL"), some("null")])
+        );
         for bad in ["", "{", "}", "{a", "{{a},{b}}", "{a,}", "{\"a}", "{\"a\"b}"] {
             assert_eq!(read(bad), None, "{bad}");
         }

@@ -50,14 +50,21 @@ pub fn scan(input: &[u8]) -> Result<Scan, Malformed> {
     let [tag, length @ ..] = *header;
     let length = u32::from_be_bytes(length) as usize;
     if !(4..MAX_FRAME).contains(&length) {
-        return Err(Malformed::new(format!("invalid length of a message of type {}", show_tag(tag))));
+        return Err(Malformed::new(format!(
+            "invalid length of a message of type {}",
+            show_tag(tag)
+        )));
     }
     Ok(Scan::Frame { tag, size: 1 + length })
 }
 
 /// A type byte for people.
 pub fn show_tag(tag: u8) -> String {
-    if tag.is_ascii_alphanumeric() { format!("'{}'", char::from(tag)) } else { format!("0x{tag:02x}") }
+    if tag.is_ascii_alphanumeric() {
+        format!("'{}'", char::from(tag))
+    } else {
+        format!("0x{tag:02x}")
+    }
 }
 
 /// Appends a frame whose body `fill` writes. The length is put in afterwards.

@@ -82,7 +82,10 @@ impl<'a> Body<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(Malformed::new(format!("{} message has bytes behind its end", self.what)))
+            Err(Malformed::new(format!(
+                "{} message has bytes behind its end",
+                self.what
+            )))
         }
     }
 }
@@ -109,7 +112,9 @@ impl<'a> Parse<'a> {
     }
     /// The parameter types declared.
     pub fn oids(&self) -> impl ExactSizeIterator<Item = u32> + 'a {
-        self.oids.chunks_exact(4).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]))
+        self.oids
+            .chunks_exact(4)
+            .map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]))
     }
 }
 
@@ -149,7 +154,14 @@ impl<'a> Bind<'a> {
                 formats.len()
             )));
         }
-        Ok(Self { portal, statement, formats, count, values, result_formats })
+        Ok(Self {
+            portal,
+            statement,
+            formats,
+            count,
+            values,
+            result_formats,
+        })
     }
     /// The parameters' values.
     pub fn values(&self) -> impl Iterator<Item = Option<&'a [u8]>> + 'a {
@@ -180,7 +192,11 @@ impl<'a> Formats<'a> {
     }
     /// The raw code of column or parameter `index`: the given one, the one for all, or 0. Codes other than 0 and 1 are the server's to refuse.
     pub fn code(&self, index: usize) -> u16 {
-        let at = |i: usize| self.0.get(i * 2..i * 2 + 2).map_or(0, |c| u16::from_be_bytes([c[0], c[1]]));
+        let at = |i: usize| {
+            self.0
+                .get(i * 2..i * 2 + 2)
+                .map_or(0, |c| u16::from_be_bytes([c[0], c[1]]))
+        };
         if self.len() == 1 { at(0) } else { at(index) }
     }
 }
@@ -201,7 +217,11 @@ impl<'a> Target<'a> {
         let portal = match b.u8()? {
             b'S' => false,
             b'P' => true,
-            _ => return Err(Malformed::new(format!("{what} message names neither a statement nor a portal"))),
+            _ => {
+                return Err(Malformed::new(format!(
+                    "{what} message names neither a statement nor a portal"
+                )));
+            }
         };
         let name = b.cstr()?;
         b.done()?;

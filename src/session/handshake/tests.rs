@@ -131,10 +131,17 @@ fn a_database_name_that_the_server_would_cut_is_refused() {
 fn parameters_that_decide_on_rights_come_once() {
     for name in ["user", "database", "options", "replication"] {
         let twice = startup(&[("user", "u"), (name, "a"), (name, "b")]);
-        assert_eq!(sqlstate(&step(&mut Handshake::new(TlsOffer::Off), &twice)), "08P01", "{name}");
+        assert_eq!(
+            sqlstate(&step(&mut Handshake::new(TlsOffer::Off), &twice)),
+            "08P01",
+            "{name}"
+        );
     }
     let other = startup(&[("user", "u"), ("work_mem", "1MB"), ("work_mem", "2MB")]);
-    assert!(matches!(step(&mut Handshake::new(TlsOffer::Off), &other), Step::Startup(_)));
+    assert!(matches!(
+        step(&mut Handshake::new(TlsOffer::Off), &other),
+        Step::Startup(_)
+    ));
 }
 
 #[test]
