@@ -37,7 +37,14 @@ fn a_frame_is_seen_as_soon_as_its_header_is_there() {
     compose::query(&mut out, b"SELECT 1");
     for cut in 0..out.len() {
         let seen = frame::scan(&out[..cut]).unwrap();
-        let expected = if cut < HEADER { Scan::Partial } else { Scan::Frame { tag: b'Q', size: out.len() } };
+        let expected = if cut < HEADER {
+            Scan::Partial
+        } else {
+            Scan::Frame {
+                tag: b'Q',
+                size: out.len(),
+            }
+        };
         assert_eq!(seen, expected, "cut at {cut}");
     }
 }
