@@ -22,6 +22,14 @@ pub enum AuditAction {
     Export,
     /// DDL on protected relations.
     Ddl,
+    /// A log-in.
+    Connect,
+    /// A right was granted, changed or withdrawn.
+    Rights,
+    /// A key was made, changed its state, or was destroyed.
+    Key,
+    /// Personal data was destroyed, archived, or a data subject's request was carried out.
+    Lifecycle,
     /// Journal started, stopped, read, verified.
     Log,
 }
@@ -68,7 +76,7 @@ pub struct AuditObject {
 }
 
 /// Who and from where: the part that is the same for every record of a session. Shared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Handler, by name in the policy.
     pub handler: Arc<str>,
@@ -92,8 +100,9 @@ pub struct Origin {
     pub purpose: Option<Arc<str>>,
 }
 
-/// An access record (RECORDS: fields). What the journal itself adds (index, previous hash, node, retention class, expiry) is not in here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An access record (RECORDS: fields). What the journal itself adds (index, previous hash, node, retention class, expiry) is not in here; its written form is
+/// [`super::Entry`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRecord {
     /// UUIDv7. Overflow records of one statement share it.
     pub event_id: uuid::Uuid,
@@ -104,7 +113,6 @@ pub struct AccessRecord {
     /// End (of this part).
     pub ts_end: i64,
     /// Who.
-    #[serde(flatten)]
     pub origin: Arc<Origin>,
     /// What.
     pub action: AuditAction,
@@ -128,7 +136,7 @@ pub struct AccessRecord {
     pub policy_version: Arc<str>,
     /// SQLSTATE of a refusal; empty otherwise.
     pub sqlstate: String,
-    /// Reason label of a refusal; empty otherwise.
+    /// Reason label of a refusal; empty otherwise. Stands as `refusal` in the journal: `reason` is kept for what a handler states.
     pub reason: String,
     /// Hash of the statement's text with literals removed, 16 hex digits.
     pub statement_fingerprint: String,

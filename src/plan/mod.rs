@@ -374,3 +374,12 @@ fn refuse_with(refusal: Refusal, accesses: Vec<Access>, redacted: String) -> Act
         redacted: redacted.into(),
     }))
 }
+
+/// shim
+pub fn may_touch(_sql: &str, _snapshot: &Snapshot) -> bool {
+    todo!()
+}
+/// shim
+pub fn read_literal(_source: &str, _literal: &Literal) -> Option<zeroize::Zeroizing<String>> {
+    todo!()
+}

@@ -2,6 +2,9 @@
 //!
 //! Nothing here knows SQL, keys or sockets.
 
+pub mod compose;
+pub mod frame;
 pub mod outbuf;
+pub mod read;
 pub mod sqlstate;
 pub mod startup;
