@@ -168,6 +168,7 @@ impl Session {
         let shown = Self::shown(plan, &permits, |_| Format::Text, true);
         Ok(Running {
             plan: plan.clone(),
+            kind: statement.kind,
             shown,
             statement: None,
             draft,

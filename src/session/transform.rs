@@ -5,7 +5,6 @@ use crate::crypto::{CryptoError, Keyring};
 use crate::plan::{self, Access, Carry, Literal, Plan, Reason, Refusal, Replacement, Transform, Use};
 use crate::policy::Permit;
 use crate::value::{self, Format, LogicalType, Plaintext, TextStyle, ValueError};
-use crate::wire::frame::Malformed;
 use crate::wire::read::{Bind, Body};
 use crate::wire::sqlstate::SqlState;
 use bytes::{BufMut, BytesMut};
@@ -199,8 +198,22 @@ impl<'a> Sealer<'a> {
         plan: &Plan,
         result_formats: &[u16],
         out: &mut BytesMut,
-    ) -> Result<Result<(), Refusal>, Malformed> {
+    ) -> Result<(), Refusal> {
         let values: Vec<Option<&[u8]>> = bind.values().collect();
+        if values.len() != plan.client_params.len() {
+            return Err(Refusal {
+                sqlstate: SqlState::PROTOCOL_VIOLATION,
+                reason: Reason::Protocol,
+                column: None,
+                message: format!(
+                    "bind message supplies {} parameters, but prepared statement \"{}\" requires {}",
+                    values.len(),
+                    String::from_utf8_lossy(bind.statement),
+                    plan.client_params.len()
+                ),
+                hint: None,
+            });
+        }
         let start = crate::wire::frame::begin(out, b'B');
         crate::wire::compose::put_cstr(out, bind.portal);
         crate::wire::compose::put_cstr(out, bind.statement);
@@ -214,30 +227,17 @@ impl<'a> Sealer<'a> {
         }
         out.put_u16(count);
         for param in &plan.server_params {
-            let Some(value) = values.get(param.from).copied() else {
-                return Err(Malformed::new(format!(
-                    "bind message supplies {} parameters, but the prepared statement requires {}",
-                    values.len(),
-                    plan.client_params.len()
-                )));
-            };
-            let Some(bytes) = value else {
+            let Some(bytes) = values.get(param.from).copied().flatten() else {
                 out.put_i32(-1);
                 continue;
             };
             let length_at = out.len();
             out.put_u32(0);
             let format = format_of(bind.formats.code(param.from));
-            let put = match &param.carry {
-                Carry::Unchanged => {
-                    out.put_slice(bytes);
-                    Ok(())
-                }
-                Carry::Value { read_as, transform } => self.put(transform, *read_as, format, bytes, out),
-                Carry::Array { read_as, transform } => self.array(transform, *read_as, format, bytes, out),
-            };
-            if let Err(refusal) = put {
-                return Ok(Err(refusal));
+            match &param.carry {
+                Carry::Unchanged => out.put_slice(bytes),
+                Carry::Value { read_as, transform } => self.put(transform, *read_as, format, bytes, out)?,
+                Carry::Array { read_as, transform } => self.array(transform, *read_as, format, bytes, out)?,
             }
             let length = u32::try_from(out.len() - length_at - 4).unwrap_or(u32::MAX);
             out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
@@ -245,7 +245,7 @@ impl<'a> Sealer<'a> {
         out.put_u16(u16::try_from(result_formats.len()).unwrap_or(u16::MAX));
         result_formats.iter().for_each(|code| out.put_u16(*code));
         crate::wire::frame::end(out, start);
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// A `bytea[]` in binary from an array in either format (PostgreSQL's array_recv: dimensions, flag, element type, bounds, elements).
