@@ -128,14 +128,20 @@ async fn tables_views_partitions_and_functions_of_a_real_server() {
             ("seq", true, true, false)
         ]
     );
-    assert_eq!(customers.columns.iter().map(|c| c.attnum).collect::<Vec<_>>(), [1, 2, 4, 5, 6, 7]);
+    assert_eq!(
+        customers.columns.iter().map(|c| c.attnum).collect::<Vec<_>>(),
+        [1, 2, 4, 5, 6, 7]
+    );
     let types: Vec<Option<LogicalType>> = customers
         .columns
         .iter()
         .map(|c| c.protected.as_ref().map(|p| p.logical_type))
         .collect();
     let (varchar, two) = (LogicalType::Varchar(Some(320)), LogicalType::Varchar(Some(2)));
-    assert_eq!(types, [None, Some(varchar), Some(LogicalType::Text), Some(two), None, None]);
+    assert_eq!(
+        types,
+        [None, Some(varchar), Some(LogicalType::Text), Some(two), None, None]
+    );
     assert_eq!(customers.subject.as_deref(), Some("id"));
     let keys: Vec<(&str, Vec<&str>, bool)> = customers
         .unique
@@ -165,15 +171,31 @@ async fn tables_views_partitions_and_functions_of_a_real_server() {
     assert!(partition.protected && partition.column("customer_email").is_some_and(|c| c.unusable.is_some()));
     // Declared sealed, stored in clear.
     let elder = relation(&snapshot, "public", "elder");
-    assert!(elder.column("x").is_some_and(|c| c.unusable.as_deref().is_some_and(|why| why.contains("not sealed yet"))));
+    assert!(
+        elder
+            .column("x")
+            .is_some_and(|c| c.unusable.as_deref().is_some_and(|why| why.contains("not sealed yet")))
+    );
 
     let mut functions: Vec<&str> = snapshot.sensitive_functions.iter().map(|f| &**f).collect();
     functions.sort_unstable();
     assert_eq!(functions, ["atomic", "calls", "does", "reads"]);
     assert!(snapshot.sealed_domain_oid.is_some());
-    assert!(!snapshot.relations.keys().any(|n| n.schema.starts_with("pg_") || &*n.schema == "information_schema"));
-    let oid: u32 = admin.query_one("SELECT 'customers'::regclass::oid", &[]).await.expect("an oid").get(0);
-    assert_eq!(snapshot.protected_by_oid.get(&oid).map(|r| r.name.clone()), Some(name("public", "customers")));
+    assert!(
+        !snapshot
+            .relations
+            .keys()
+            .any(|n| n.schema.starts_with("pg_") || &*n.schema == "information_schema")
+    );
+    let oid: u32 = admin
+        .query_one("SELECT 'customers'::regclass::oid", &[])
+        .await
+        .expect("an oid")
+        .get(0);
+    assert_eq!(
+        snapshot.protected_by_oid.get(&oid).map(|r| r.name.clone()),
+        Some(name("public", "customers"))
+    );
 }
 
 #[tokio::test]
@@ -200,8 +222,14 @@ async fn any_role_and_any_search_path_read_the_same() {
     let declarations = declarations();
     let honest = snapshot(&admin, &declarations).await;
     let powerless = client(&cluster, "powerless").await;
-    assert_eq!(snapshot(&powerless, &declarations).await.fingerprint, honest.fingerprint);
-    powerless.batch_execute("SET search_path TO evil, pg_catalog, public").await.expect("set");
+    assert_eq!(
+        snapshot(&powerless, &declarations).await.fingerprint,
+        honest.fingerprint
+    );
+    powerless
+        .batch_execute("SET search_path TO evil, pg_catalog, public")
+        .await
+        .expect("set");
     let deceived = snapshot(&powerless, &declarations).await;
     assert_eq!(deceived.relations, honest.relations);
     assert_eq!(deceived.sensitive_functions, honest.sensitive_functions);
@@ -224,7 +252,10 @@ async fn a_session_s_own_temporary_tables_are_seen_and_no_others() {
     };
     let before = probe(&one).await;
     assert!(!before.temp_relations && before.scope.temp_schema.is_none());
-    assert_eq!(before.scope.schemas.iter().map(|s| &**s).collect::<Vec<_>>(), ["pg_catalog", "public"]);
+    assert_eq!(
+        before.scope.schemas.iter().map(|s| &**s).collect::<Vec<_>>(),
+        ["pg_catalog", "public"]
+    );
     assert!(before.bytea_hex && before.extra_float_digits == 1);
     one.batch_execute(
         "CREATE TEMP TABLE customers (email text); CREATE SCHEMA \"Own, \"\"schema\"; SET bytea_output = escape; SET extra_float_digits = -2;
@@ -241,7 +272,9 @@ async fn a_session_s_own_temporary_tables_are_seen_and_no_others() {
     );
     let declarations = declare(&[("customers", "email", Mode::Eq)]);
     let own = snapshot(&one, &declarations).await;
-    let found = own.resolve(&after.scope, None, "customers").expect("the temporary table");
+    let found = own
+        .resolve(&after.scope, None, "customers")
+        .expect("the temporary table");
     assert_eq!(found.name, name(&temp, "customers"));
     assert!(!found.protected);
     let others = snapshot(&two, &declarations).await;
@@ -320,10 +353,16 @@ async fn the_watch_follows_ddl_and_survives_a_restart() {
     let watch = catalog::watch(file(&cluster), "app".into(), place.clone(), Duration::from_secs(3600));
     assert!(watch.refresh_now().await.expect("a look"));
     assert!(!watch.refresh_now().await.expect("a look"), "nothing changed");
-    assert_eq!((place.replaced.load(Ordering::SeqCst), place.seen.load(Ordering::SeqCst)), (1, 2));
+    assert_eq!(
+        (place.replaced.load(Ordering::SeqCst), place.seen.load(Ordering::SeqCst)),
+        (1, 2)
+    );
     let version = place.snapshot.load().version;
 
-    admin.batch_execute("CREATE TABLE customers (id int)").await.expect("DDL");
+    admin
+        .batch_execute("CREATE TABLE customers (id int)")
+        .await
+        .expect("DDL");
     watch.nudge();
     eventually("the nudge", || has("customers")).await;
     assert!(place.snapshot.load().version > version);
