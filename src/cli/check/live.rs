@@ -1,6 +1,6 @@
 //! The comparison with the live database: what of the policy is there, and as it should be. Reads only.
 
-use super::report::{ColumnReport, Report, State, judge_type, role};
+use super::report::{ColumnReport, Report, State, role};
 use crate::control::{self, ControlError};
 use crate::crypto::keyring::KeyState;
 use crate::plan::introspect::{CATALOG_QUERY, Declarations, SnapshotBuilder};
@@ -103,9 +103,6 @@ fn columns(policy: &Policy, database: &str, snapshot: &Snapshot, report: &mut Re
             (Some(protected), _) => {
                 column.logical_type = Some(protected.logical_type.to_sql());
                 column.state = State::Protected;
-                if let Err(what) = judge_type(declared.mode, protected.logical_type) {
-                    report.problems.push(format!("{name}: {what}"));
-                }
             }
             (None, Some(why)) => {
                 column.state = State::Unusable(why.to_string());

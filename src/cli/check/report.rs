@@ -3,7 +3,6 @@
 use crate::plan::Mode;
 use crate::policy::file::{Fault, Handler, PolicyError, ReadGrant, Rights, mode_name};
 use crate::policy::{Policy, default_mask};
-use crate::value::LogicalType;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -301,25 +300,5 @@ fn oracles(policy: &Policy, warnings: &mut Vec<String>) {
                 ));
             }
         }
-    }
-}
-
-/// Whether a mode suits a column's type; what to do where it doesn't.
-pub fn judge_type(mode: Mode, logical_type: LogicalType) -> Result<(), String> {
-    let printed = logical_type.to_sql();
-    match mode {
-        Mode::Sealed | Mode::None => Ok(()),
-        Mode::Eq | Mode::Deterministic if logical_type == LogicalType::Bool => Err(format!(
-            "mode {} on {printed}: of two values, seeing which rows are equal is seeing them; use mode sealed",
-            mode_name(mode)
-        )),
-        Mode::Eq | Mode::Deterministic if !logical_type.has_equality() => Err(format!(
-            "mode {} on {printed}, which has no exact equality; use mode sealed",
-            mode_name(mode)
-        )),
-        Mode::Deterministic if !crate::crypto::envelope::deterministic_allowed(logical_type) => Err(format!(
-            "mode deterministic on {printed}: equal values can have different forms; use mode eq"
-        )),
-        Mode::Eq | Mode::Deterministic => Ok(()),
     }
 }

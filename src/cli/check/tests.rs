@@ -1,9 +1,7 @@
 use super::print::{cell, text};
-use super::report::{Report, State, judge_type};
-use crate::plan::Mode;
+use super::report::{Report, State};
 use crate::policy::Policy;
 use crate::policy::file::{ReadGrant, Rights};
-use crate::value::LogicalType;
 use std::path::Path;
 
 const EXAMPLE: &str = include_str!("../../../deploy/pgward.toml");
@@ -168,23 +166,6 @@ fn what_is_valid_and_probably_not_meant_is_said() {
         &shared,
         "key domain d holds columns of several categories (name, organisation)",
     );
-}
-
-#[test]
-fn modes_must_suit_types() {
-    assert!(judge_type(Mode::Eq, LogicalType::Text).is_ok());
-    assert!(judge_type(Mode::Deterministic, LogicalType::Uuid).is_ok());
-    assert!(judge_type(Mode::Sealed, LogicalType::Bool).is_ok());
-    assert!(judge_type(Mode::None, LogicalType::Json).is_ok());
-    for (mode, logical_type, says) in [
-        (Mode::Eq, LogicalType::Bool, "of two values"),
-        (Mode::Deterministic, LogicalType::Bool, "of two values"),
-        (Mode::Eq, LogicalType::Jsonb, "no exact equality"),
-        (Mode::Deterministic, LogicalType::Numeric(None), "use mode eq"),
-    ] {
-        let what = judge_type(mode, logical_type).unwrap_err();
-        assert!(what.contains(says), "{mode:?} on {logical_type:?}: {what}");
-    }
 }
 
 #[test]
