@@ -5,6 +5,8 @@
 //! itself until the disk takes a record.
 
 mod open;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use super::entry::{Event, Item};

@@ -9,6 +9,7 @@
 
 pub mod entry;
 pub mod journal;
+pub mod read;
 pub mod record;
 pub mod retention;
 pub mod segment;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use entry::{Entry, Hash};
 pub use journal::{Ack, Journal, JournalError, JournalOptions, Lag, Observer};
+pub use read::{Reading, read};
 pub use record::*;
 pub use retention::RetentionClass;
-pub use verify::{Broken, Fault, Head, Report, verify};
+pub use verify::{Broken, Fault, Head, Report, verify, verify_against};

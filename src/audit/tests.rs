@@ -47,6 +47,14 @@ pub(super) fn record(n: u64) -> AccessRecord {
     }
 }
 
+/// A temporary directory that a journal accepts.
+pub(super) fn private_directory() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    directory
+}
+
 pub(super) fn options(directory: &Path) -> JournalOptions {
     JournalOptions {
         node: "test".into(),

@@ -67,7 +67,10 @@ pub fn protected_databases(file: &File) -> BTreeSet<String> {
 /// A root key is made only where there is no keyring yet, and never in place of one.
 ///
 /// `declared` gives the columns that the policy declares in a database ([`crate::policy::Policy::declared`]).
-pub async fn init(file: &File, declared: &dyn Fn(&str) -> Vec<DeclaredColumn>) -> Result<Report, ControlError> {
+pub async fn init(
+    file: &File,
+    declared: &(dyn Fn(&str) -> Vec<DeclaredColumn> + Sync),
+) -> Result<Report, ControlError> {
     // Held until it is dropped, at the end.
     let turn = connect(file, &file.upstream.database).await?;
     lock::for_connection(&turn, Lock::Init).await?;

@@ -188,8 +188,9 @@ pub struct Running {
     workers: Arc<Vec<Worker>>,
 }
 
-/// Binds the addresses and starts to serve. Must be called within a Tokio runtime with I/O and time, which then runs the acceptors.
-pub async fn start(options: Options, shared: Arc<Shared>) -> Result<Running, ListenError> {
+/// Binds the addresses, calls `before` (what must be in place before anyone is let in, and needs no undoing if an address is taken), and starts
+/// to serve. Must be called within a Tokio runtime with I/O and time, which then runs the acceptors.
+pub async fn start(options: Options, shared: Arc<Shared>, before: impl FnOnce()) -> Result<Running, ListenError> {
     let mut listeners = Vec::new();
     for address in &options.addresses {
         let listener = TcpListener::bind(address).await.map_err(|source| ListenError::Bind {
@@ -198,6 +199,7 @@ pub async fn start(options: Options, shared: Arc<Shared>) -> Result<Running, Lis
         })?;
         listeners.push(listener);
     }
+    before();
     let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let workers = options
         .workers

@@ -1,6 +1,7 @@
 //! Descriptions of statements and portals: held against the plan, shown with the logical types.
 
 use super::Session;
+use super::refuse::Refuse;
 use super::rows::{self};
 use super::state::{Portal, Prepared, PreparedBody, Reply, Verified};
 use crate::plan::Output;
@@ -16,7 +17,7 @@ impl Session {
         if !snapshot.protected_by_oid.is_empty() {
             let fields = read::row_description(&frame[HEADER..])?;
             if let Err(refusal) = rows::check_unprotected(&fields, &snapshot) {
-                self.fail(refusal);
+                self.fail(Refuse::plain(refusal));
                 return Ok(());
             }
         }
@@ -164,7 +165,7 @@ impl Session {
                 self.effects.push_back(super::Effect::CatalogChanged);
                 // pgward's own question is not the client's statement: it fails when its rows come.
                 if !own {
-                    self.fail(refusal);
+                    self.fail(Refuse::plain(refusal));
                 }
             }
         }

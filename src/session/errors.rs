@@ -15,7 +15,7 @@ const REVEALING: &[u8] = b"DWqpP";
 
 impl Session {
     /// The client gets this error, and nothing more until ReadyForQuery; the server goes on.
-    pub(super) fn fail(&mut self, refusal: Refusal) {
+    pub(super) fn fail(&mut self, refuse: Refuse<'_>) {
         if self.mute {
             return;
         }
@@ -25,10 +25,22 @@ impl Session {
             self.client_gate.set_open(None);
             self.hold_client();
         }
-        let refuse = Refuse::plain(refusal);
         let (refused, _) = self.note_refusal(refuse);
         Self::put_refusal(self.to_client.tail(), Severity::Error, &refused.refusal);
         self.mute = true;
+    }
+
+    /// The same for a statement under way, whose record names what it touched.
+    pub(super) fn fail_running(&mut self, running: &mut Running, refusal: Refusal) {
+        running.unrecorded_from = None;
+        let plan = running.plan.clone();
+        self.fail(Refuse {
+            refusal,
+            kind: running.kind,
+            accesses: &plan.accesses,
+            redacted: plan.redacted.clone(),
+            rule: None,
+        });
     }
 
     /// The record of a read can't be made: what stands behind `at` in the output is taken back, up to the next ReadyForQuery.

@@ -5,7 +5,7 @@ use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring};
 use super::state::{Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
-use super::transform::{Sealer, read_literal};
+use super::transform::Sealer;
 use crate::metrics::Outcome;
 use crate::plan::{
     self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Statement, StatementKind, SubjectSource,
@@ -112,8 +112,8 @@ impl Session {
             return Err((refusal, None));
         }
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
-        let mut text = Zeroizing::new(Vec::with_capacity(source.len() + 128));
-        self.rewrite(source, &statement.span, plan, &permits, &mut text)
+        let text = self
+            .rewrite(source, &statement.span, plan, &permits)
             .map_err(|refusal| (refusal, None))?;
         let server_oids = plan.server_params.iter().map(|p| p.type_oid);
         compose::parse(self.to_server.tail(), name, &text, server_oids);
@@ -166,7 +166,7 @@ impl Session {
             return Ok(());
         };
         let (plan, kind) = (plan.clone(), *kind);
-        let result = self.bind_protected(&message, &statement, &plan, formats, name)?;
+        let result = self.bind_protected(&message, &statement, &plan, formats, name);
         if let Err((refusal, rule)) = result {
             let redacted = plan.redacted.clone();
             self.refuse_message(
@@ -183,7 +183,7 @@ impl Session {
         Ok(())
     }
 
-    #[allow(clippy::type_complexity)] // protocol faults outside, refusals inside: two kinds of failure that end differently
+    /// Decides, seals, and forwards the Bind. An error is a refusal, with the rule that denies.
     pub(super) fn bind_protected(
         &mut self,
         message: &Bind<'_>,
@@ -191,25 +191,18 @@ impl Session {
         plan: &Arc<Plan>,
         formats: Box<[u16]>,
         name: Name,
-    ) -> Result<Result<(), (Refusal, Option<Arc<str>>)>, Malformed> {
-        if let Err(refusal) = self.revalidate(statement) {
-            return Ok(Err((refusal, None)));
-        }
-        let permits = match self.decide(plan) {
-            Ok(permits) => permits,
-            Err((refusal, rule)) => return Ok(Err((refusal, Some(rule)))),
-        };
+    ) -> Result<(), (Refusal, Option<Arc<str>>)> {
+        self.revalidate(statement).map_err(|refusal| (refusal, None))?;
+        let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
         let keyring = self.database.keyring.load_full();
-        let Some(keyring) = keyring.as_ref() else {
-            return Ok(Err((no_keyring(), None)));
-        };
+        let keyring = keyring.as_ref().as_ref().ok_or_else(|| (no_keyring(), None))?;
         let begun = Instant::now();
         let mut sealer = Sealer::new(keyring, &self.settings.style, &plan.accesses, &permits);
         let server_formats = server_result_formats(plan, message);
         let mut rewritten = BytesMut::with_capacity(256);
-        if let Err(refusal) = sealer.bind(message, plan, &server_formats, &mut rewritten)? {
-            return Ok(Err((refusal, None)));
-        }
+        sealer
+            .bind(message, plan, &server_formats, &mut rewritten)
+            .map_err(|refusal| (refusal, None))?;
         let sealed = sealer.sealed;
         self.note_sealed(sealed, begun);
         let subjects = self.pseudonyms(plan, &self.snapshot(), |source| match source {
@@ -221,7 +214,7 @@ impl Session {
                 let PreparedBody::Protected { sql, .. } = &statement.body else {
                     return None;
                 };
-                let text = read_literal(sql, literal).ok()?;
+                let text = plan::read_literal(sql, literal).ok()?;
                 Some((Format::Text, text.as_bytes().to_vec().into()))
             }
             SubjectSource::Output { .. } => None,
@@ -234,7 +227,7 @@ impl Session {
         });
         let replaced = self.portals.insert(name.clone(), portal);
         self.replies.push_back(Reply::Bind { name, replaced });
-        Ok(Ok(()))
+        Ok(())
     }
 
     pub(super) fn register_portal(
@@ -376,6 +369,7 @@ impl Session {
                 let companions = plan.companions.len();
                 let running = Running {
                     plan: plan.clone(),
+                    kind: *kind,
                     shown,
                     statement: Some(portal.statement.clone()),
                     draft,
@@ -433,10 +427,17 @@ fn same_plan(a: &Plan, b: &Plan) -> bool {
 
 /// The formats that the server is asked for: binary for sealed columns, for all others what the client asked for.
 fn server_result_formats(plan: &Plan, message: &Bind<'_>) -> Vec<u16> {
-    let Some(outputs) = &plan.outputs else {
-        return (0..message.result_formats.len())
-            .map(|i| message.result_formats.code(i))
-            .collect();
+    let given = message.result_formats.len();
+    let shown = |outputs: &&Vec<Output>| {
+        let visible = outputs
+            .iter()
+            .filter(|o| !matches!(o, Output::Column { hidden: true, .. }))
+            .count();
+        given <= 1 || given == visible
+    };
+    // A wrong number of codes is the server's to refuse.
+    let Some(outputs) = plan.outputs.as_ref().filter(shown) else {
+        return (0..given).map(|i| message.result_formats.code(i)).collect();
     };
     let mut visible = 0;
     outputs

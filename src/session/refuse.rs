@@ -88,8 +88,8 @@ impl Session {
             _ => false,
         });
         let cut = self.to_server.cut(at);
-        let (Some(reply), Ok(Scan::Frame { size, .. })) = (reply, frame::scan(&cut)) else {
-            return self.close(); // Neither can happen while the gate's positions are right; nothing is forwarded then.
+        let Ok(Scan::Frame { size, .. }) = frame::scan(&cut) else {
+            return self.close(); // Can't happen while the gate's positions are right; nothing is forwarded then.
         };
         self.next_number += 1;
         let (marker, sql) = poison(self.next_number);
@@ -98,12 +98,17 @@ impl Session {
             refusal: Self::journal_refusal(),
         });
         let mut replacement = BytesMut::new();
-        if matches!(reply, Reply::Query(_)) {
-            compose::query(&mut replacement, sql.as_bytes());
-            *reply = Reply::Query(VecDeque::from([Expect::Refused(refused)]));
-        } else {
-            compose::parse(&mut replacement, REFUSAL, sql.as_bytes(), std::iter::empty());
-            *reply = Reply::Refused(refused);
+        match reply {
+            Some(reply @ Reply::Query(_)) => {
+                compose::query(&mut replacement, sql.as_bytes());
+                *reply = Reply::Query(VecDeque::from([Expect::Refused(refused)]));
+            }
+            Some(reply) => {
+                compose::parse(&mut replacement, REFUSAL, sql.as_bytes(), std::iter::empty());
+                *reply = Reply::Refused(refused);
+            }
+            // The server discards until Sync, this message too: it need not get it.
+            None => {}
         }
         self.shared.metrics.refusal(Reason::Journal);
         self.to_server.put(&replacement);

@@ -50,7 +50,7 @@ impl Session {
             .as_ref()
             .is_some_and(|s| s.verified() == Verified::Differs)
         {
-            self.fail(rows::lineage_mismatch("its description differs from the plan"));
+            self.fail_running(running, rows::lineage_mismatch("its description differs from the plan"));
             return Ok(());
         }
         let body = &frame[HEADER..];
@@ -65,7 +65,7 @@ impl Session {
         let keyring = self.database.keyring.load();
         let Some(keyring) = keyring.as_ref() else {
             drop(keyring);
-            self.fail(super::refuse::no_keyring());
+            self.fail_running(running, super::refuse::no_keyring());
             return Ok(());
         };
         self.begin_unrecorded(running);
@@ -83,7 +83,7 @@ impl Session {
                 out.truncate(start);
                 match fault {
                     RowFault::Malformed(fault) => return Err(fault),
-                    RowFault::Refused(refusal) => self.fail(refusal),
+                    RowFault::Refused(refusal) => self.fail_running(running, refusal),
                 }
                 return Ok(());
             }

@@ -1,5 +1,6 @@
 //! Messages from the server, each matched with what it owes.
 
+use super::refuse::Refuse;
 use super::state::{Expect, Question, Reply};
 use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
@@ -92,13 +93,13 @@ impl Session {
     /// A message that would have to be rewritten is longer than pgward buffers.
     pub(super) fn too_long(&mut self, size: usize) {
         let cap = self.policy.file().limits.max_rewritten_message_bytes;
-        self.fail(
+        self.fail(Refuse::plain(
             Refusal::unsupported(
                 Reason::Limit,
                 format!("a row of {size} bytes can't be opened: the limit is {cap} bytes"),
             )
             .hint("Select fewer or shorter columns, or raise [limits] max_rewritten_message_bytes."),
-        );
+        ));
         self.server_stream = Some((size, Stream::Discard));
     }
 

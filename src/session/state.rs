@@ -91,6 +91,7 @@ pub(super) fn format_of(code: u16) -> Format {
 /// A protected statement under way.
 pub(super) struct Running {
     pub(super) plan: Arc<Plan>,
+    pub(super) kind: StatementKind,
     pub(super) shown: Arc<[Shown]>,
     /// The description must have agreed before a row is given out.
     pub(super) statement: Option<Arc<Prepared>>,

@@ -2,10 +2,9 @@
 
 use super::state::format_of;
 use crate::crypto::{CryptoError, Keyring};
-use crate::plan::{self, Access, Carry, Literal, Plan, Reason, Refusal, Replacement, Transform, Use};
+use crate::plan::{self, Access, Carry, Plan, Reason, Refusal, Replacement, Transform, Use};
 use crate::policy::Permit;
 use crate::value::{self, Format, LogicalType, Plaintext, TextStyle, ValueError};
-use crate::wire::frame::Malformed;
 use crate::wire::read::{Bind, Body};
 use crate::wire::sqlstate::SqlState;
 use bytes::{BufMut, BytesMut};
@@ -149,7 +148,7 @@ impl<'a> Sealer<'a> {
             Replacement::Text(text) => out.extend_from_slice(text.as_bytes()),
             Replacement::Literal { literal, transform } => {
                 let mut term = BytesMut::new();
-                let text = read_literal(source, literal)?;
+                let text = plan::read_literal(source, literal)?;
                 self.put(
                     transform,
                     transform.column().logical_type,
@@ -162,7 +161,7 @@ impl<'a> Sealer<'a> {
                 out.extend_from_slice(b"'::pg_catalog.bytea");
             }
             Replacement::LiteralArray { literal, transform } => {
-                let text = read_literal(source, literal)?;
+                let text = plan::read_literal(source, literal)?;
                 let elements = parse_array_text(text.as_bytes()).ok_or_else(|| malformed_array(transform))?;
                 out.extend_from_slice(b"ARRAY[");
                 for (index, element) in elements.iter().enumerate() {
@@ -199,8 +198,22 @@ impl<'a> Sealer<'a> {
         plan: &Plan,
         result_formats: &[u16],
         out: &mut BytesMut,
-    ) -> Result<Result<(), Refusal>, Malformed> {
+    ) -> Result<(), Refusal> {
         let values: Vec<Option<&[u8]>> = bind.values().collect();
+        if values.len() != plan.client_params.len() {
+            return Err(Refusal {
+                sqlstate: SqlState::PROTOCOL_VIOLATION,
+                reason: Reason::Protocol,
+                column: None,
+                message: format!(
+                    "bind message supplies {} parameters, but prepared statement \"{}\" requires {}",
+                    values.len(),
+                    String::from_utf8_lossy(bind.statement),
+                    plan.client_params.len()
+                ),
+                hint: None,
+            });
+        }
         let start = crate::wire::frame::begin(out, b'B');
         crate::wire::compose::put_cstr(out, bind.portal);
         crate::wire::compose::put_cstr(out, bind.statement);
@@ -214,30 +227,17 @@ impl<'a> Sealer<'a> {
         }
         out.put_u16(count);
         for param in &plan.server_params {
-            let Some(value) = values.get(param.from).copied() else {
-                return Err(Malformed::new(format!(
-                    "bind message supplies {} parameters, but the prepared statement requires {}",
-                    values.len(),
-                    plan.client_params.len()
-                )));
-            };
-            let Some(bytes) = value else {
+            let Some(bytes) = values.get(param.from).copied().flatten() else {
                 out.put_i32(-1);
                 continue;
             };
             let length_at = out.len();
             out.put_u32(0);
             let format = format_of(bind.formats.code(param.from));
-            let put = match &param.carry {
-                Carry::Unchanged => {
-                    out.put_slice(bytes);
-                    Ok(())
-                }
-                Carry::Value { read_as, transform } => self.put(transform, *read_as, format, bytes, out),
-                Carry::Array { read_as, transform } => self.array(transform, *read_as, format, bytes, out),
-            };
-            if let Err(refusal) = put {
-                return Ok(Err(refusal));
+            match &param.carry {
+                Carry::Unchanged => out.put_slice(bytes),
+                Carry::Value { read_as, transform } => self.put(transform, *read_as, format, bytes, out)?,
+                Carry::Array { read_as, transform } => self.array(transform, *read_as, format, bytes, out)?,
             }
             let length = u32::try_from(out.len() - length_at - 4).unwrap_or(u32::MAX);
             out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
@@ -245,7 +245,7 @@ impl<'a> Sealer<'a> {
         out.put_u16(u16::try_from(result_formats.len()).unwrap_or(u16::MAX));
         result_formats.iter().for_each(|code| out.put_u16(*code));
         crate::wire::frame::end(out, start);
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// A `bytea[]` in binary from an array in either format (PostgreSQL's array_recv: dimensions, flag, element type, bounds, elements).
@@ -294,26 +294,8 @@ impl<'a> Sealer<'a> {
     }
 
     /// A statement's text with its splices, from `span` of the source.
-    pub(super) fn rewrite(
-        &mut self,
-        source: &str,
-        span: &Range<usize>,
-        plan: &Plan,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
-        let fault = || {
-            Refusal::unsupported(Reason::Integrity, "the plan does not fit the statement's text")
-                .hint("This is a fault in pgward; please report it.")
-        };
-        let mut at = span.start;
-        for splice in &plan.splices {
-            let before = source.get(at..splice.span.start).ok_or_else(fault)?;
-            out.extend_from_slice(before.as_bytes());
-            self.splice(source, &splice.with, out)?;
-            at = splice.span.end;
-        }
-        out.extend_from_slice(source.get(at..span.end).ok_or_else(fault)?.as_bytes());
-        Ok(())
+    pub(super) fn rewrite(&mut self, source: &str, span: &Range<usize>, plan: &Plan) -> Result<Vec<u8>, Refusal> {
+        plan::rewrite(source, span.clone(), &plan.splices, &mut |with, out| self.splice(source, with, out))
     }
 }
 
@@ -325,15 +307,6 @@ fn malformed_array(transform: &Transform) -> Refusal {
         message: "malformed array literal, or one of more than one dimension".into(),
         hint: Some("Pass a one-dimensional array.".into()),
     }
-}
-
-/// A literal's value.
-pub(super) fn read_literal(source: &str, literal: &Literal) -> Result<zeroize::Zeroizing<String>, Refusal> {
-    plan::read_literal(source, literal).ok_or_else(|| {
-        let mut refusal = Refusal::unsupported(Reason::Value, "a literal can't be read");
-        refusal.sqlstate = SqlState::SYNTAX_ERROR;
-        refusal.hint("Check its escapes, or pass the value as a parameter.")
-    })
 }
 
 fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
