@@ -268,3 +268,31 @@ fn a_killed_process_loses_nothing_acknowledged() {
         assert_eq!(lost, 0, "{lost} of {} are missing", acknowledged.len());
     }
 }
+
+/// A segment replaced by another file of its name: the open one can be written on, and all of it would be lost.
+#[test]
+fn a_replaced_segment_is_noticed() {
+    let directory = disk_directory();
+    let journal = Journal::open(&options(directory.path())).unwrap();
+    append(&journal, 1).unwrap();
+    let (name, bytes) = read_in(directory.path()).remove(0);
+    write_segment(directory.path(), "copy", &bytes);
+    fs::rename(directory.path().join("copy"), directory.path().join(&name)).unwrap();
+    assert!(append(&journal, 2).unwrap_err().message.contains("was replaced"));
+    // The copy holds all that was acknowledged, so the log goes on behind it.
+    wait_until("it recovers", || journal.is_healthy());
+    append(&journal, 3).unwrap();
+    // One that holds less is not built on.
+    let last = read_in(directory.path()).pop().unwrap().0;
+    write_segment(directory.path(), "short", b"");
+    fs::rename(directory.path().join("short"), directory.path().join(last)).unwrap();
+    assert!(append(&journal, 4).is_err());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(
+        journal
+            .failure()
+            .unwrap()
+            .message
+            .contains("shorter than what was acknowledged")
+    );
+}
