@@ -1,1 +1,43 @@
-//! net
+//! Sockets, TLS, tasks: performs what the [session](crate::session) decides.
+//!
+//! | file | step of a connection |
+//! |---|---|
+//! | `listen` | accepted, handed to a worker thread |
+//! | `reception` | handshake, TLS, let in or not |
+//! | `upstream` | the connection to the server |
+//! | `relay` | the loop that moves the session's bytes and performs its effects |
+//! | `cancel` | the keys by which another connection cancels its statement |
+//!
+//! Invariant: a session, its two sockets and its buffers live in one task on one thread. Deliberately absent: anything that reads SQL or
+//! knows a key.
+
+mod cancel;
+mod databases;
+mod listen;
+mod reception;
+mod relay;
+mod stream;
+pub mod tls;
+mod upstream;
+
+pub use databases::Databases;
+pub use listen::{CatalogChanged, ClientTls, ListenError, Options, Running, start};
+pub use upstream::{Upstream, UpstreamError};
+
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// First keep-alive probe after this idle time, further ones in this interval: a vanished peer is noticed within three minutes, also
+/// behind firewalls that forget silent connections.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(20))
+    .with_retries(6);
+
+/// No delay (messages are coalesced before they are written), and keep-alive.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&KEEP_ALIVE)
+}

@@ -1,15 +1,113 @@
 //! How the catalog is read: the SQL, and the pure function from its rows to a [`Snapshot`]. The rows come from pgward's own connection
 //! (module `catalog`) or, inside a transaction with DDL, from the session's own connection.
+//!
+//! # The type marker
+//! What a sealed column is to its clients must live in the application database: transactional with the DDL, writable with the table owner's
+//! rights alone, and kept by pg_dump. It is the first line of the column's COMMENT: `pgward: ` and the type as `format_type()` prints it, e.g.
+//! `pgward: character varying(320)`. What follows the first newline is the application's own comment. [`marker`] writes it, [`read_marker`] reads it.
+//!
+//! A marker says only how the bytes inside an authenticated envelope are read; whoever can write one gains no value by it.
+//!
+//! # The queries
+//! Everything in them is qualified with `pg_catalog`, operators too, because they also run on a client's connection, whose search path may name
+//! look-alikes. They need no right beyond those that every role has, and PostgreSQL 12 or later. What is deliberately absent: other sessions'
+//! temporary relations, system schemas, TOAST.
 
-use super::schema::{Declaration, NameScope, RelationName, Snapshot};
+mod builder;
+#[cfg(test)]
+mod tests;
+
+pub use builder::SnapshotBuilder;
+pub(super) use builder::unfit;
+
+use super::schema::{Declaration, NameScope, RelationName};
+use crate::value::LogicalType;
 use std::sync::Arc;
 
-/// One statement, no parameters. Its result: any number of rows of [`CATALOG_COLUMNS`] text columns.
-pub const CATALOG_QUERY: &str = "";
+/// One statement, no parameters. Its result: any number of rows of [`CATALOG_COLUMNS`] text columns, in any order. The first column says what a row is:
+///
+/// | row | 2nd | 3rd | 4th | 5th | 6th | 7th | 8th |
+/// |---|---|---|---|---|---|---|---|
+/// | `d`: the domain `pgward.sealed` | its oid | | | | | | |
+/// | `r`: a relation | its oid | | its name | its schema | relkind | | |
+/// | `c`: a live column | relation | attnum | its name | atttypid | atttypmod | `n` not null, `d` default, identity or generated | comment, for sealed ones |
+/// | `i`: inheritance, partition | child | parent | | | | | |
+/// | `k`: a total unique index | relation | number of key columns | index name | attnums (0: expression) | definitions of its columns as a JSON array, where one is an expression | `c` for a constraint | |
+/// | `v`: a view, or a table's rule, uses a relation | view | relation | | | | | |
+/// | `f`: a function with its source | | | its name | source, absent where longer than 64 KiB | | | |
+/// | `g`: a function's body (`BEGIN ATOMIC`) depends on a relation | | relation | its name | | | | |
+pub const CATALOG_QUERY: &str = "\
+WITH nsp AS MATERIALIZED (\
+SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n \
+WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+OR (n.nspname OPERATOR(pg_catalog.<>) 'information_schema'::pg_catalog.name \
+AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_'))), \
+rel AS MATERIALIZED (\
+SELECT c.oid, c.relname, n.nspname, c.relkind, c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]) AS table_like \
+FROM pg_catalog.pg_class c JOIN nsp n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace), \
+sealed AS MATERIALIZED (\
+SELECT t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
+WHERE n.nspname OPERATOR(pg_catalog.=) 'pgward'::pg_catalog.name AND t.typname OPERATOR(pg_catalog.=) 'sealed'::pg_catalog.name \
+AND t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\") \
+SELECT 'd'::pg_catalog.text, s.oid::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, \
+NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text FROM sealed s \
+UNION ALL \
+SELECT 'r', r.oid::pg_catalog.text, NULL, r.relname::pg_catalog.text, r.nspname::pg_catalog.text, r.relkind::pg_catalog.text, NULL, NULL FROM rel r \
+UNION ALL \
+SELECT 'c', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.atttypid::pg_catalog.text, \
+a.atttypmod::pg_catalog.text, \
+pg_catalog.concat(CASE WHEN a.attnotnull THEN 'n' END, CASE WHEN a.atthasdef OR a.attidentity OPERATOR(pg_catalog.<>) ''::pg_catalog.\"char\" \
+OR a.attgenerated OPERATOR(pg_catalog.<>) ''::pg_catalog.\"char\" THEN 'd' END), \
+CASE WHEN a.atttypid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT s.oid FROM sealed s)) \
+THEN pg_catalog.col_description(a.attrelid, a.attnum::pg_catalog.int4) END \
+FROM pg_catalog.pg_attribute a JOIN rel r ON r.oid OPERATOR(pg_catalog.=) a.attrelid AND r.table_like \
+WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+UNION ALL \
+SELECT 'i', h.inhrelid::pg_catalog.text, h.inhparent::pg_catalog.text, NULL, NULL, NULL, NULL, NULL \
+FROM pg_catalog.pg_inherits h JOIN rel r ON r.oid OPERATOR(pg_catalog.=) h.inhrelid AND r.table_like \
+UNION ALL \
+SELECT 'k', x.indrelid::pg_catalog.text, x.indnkeyatts::pg_catalog.text, r.relname::pg_catalog.text, x.indkey::pg_catalog.text, \
+CASE WHEN x.indexprs IS NOT NULL THEN pg_catalog.array_to_json(ARRAY(\
+SELECT pg_catalog.pg_get_indexdef(x.indexrelid, k.position::pg_catalog.int4, false) \
+FROM pg_catalog.unnest(x.indkey) WITH ORDINALITY AS k(attnum, position) ORDER BY k.position))::pg_catalog.text END, \
+CASE WHEN o.oid IS NOT NULL THEN 'c' END, NULL \
+FROM pg_catalog.pg_index x JOIN rel r ON r.oid OPERATOR(pg_catalog.=) x.indexrelid \
+LEFT JOIN pg_catalog.pg_constraint o ON o.conindid OPERATOR(pg_catalog.=) x.indexrelid \
+AND o.contype OPERATOR(pg_catalog.=) ANY ('{p,u}'::pg_catalog.\"char\"[]) \
+WHERE x.indisunique AND x.indisvalid AND x.indpred IS NULL \
+UNION ALL \
+SELECT DISTINCT 'v', w.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text, NULL, NULL, NULL, NULL, NULL \
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid \
+JOIN rel r ON r.oid OPERATOR(pg_catalog.=) d.refobjid \
+WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid \
+AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+AND w.ev_class OPERATOR(pg_catalog.<>) d.refobjid \
+UNION ALL \
+SELECT 'f', NULL, NULL, p.proname::pg_catalog.text, \
+CASE WHEN pg_catalog.octet_length(p.prosrc) OPERATOR(pg_catalog.<=) 65536 THEN p.prosrc END, NULL, NULL, NULL \
+FROM pg_catalog.pg_proc p JOIN nsp n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
+WHERE l.lanname OPERATOR(pg_catalog.<>) ALL ('{c,internal}'::pg_catalog.name[]) AND p.prosrc OPERATOR(pg_catalog.<>) ''::pg_catalog.text \
+UNION ALL \
+SELECT DISTINCT 'g', NULL, d.refobjid::pg_catalog.text, p.proname::pg_catalog.text, NULL, NULL, NULL, NULL \
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid \
+JOIN rel r ON r.oid OPERATOR(pg_catalog.=) d.refobjid \
+WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid \
+AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid";
+
 /// See [`CATALOG_QUERY`].
-pub const CATALOG_COLUMNS: usize = 0;
-/// One statement, no parameters, one row: what [`ScopeProbe::parse`] reads.
-pub const SCOPE_QUERY: &str = "";
+pub const CATALOG_COLUMNS: usize = 8;
+
+/// One statement, no parameters, one row of [`SCOPE_COLUMNS`] text columns: what [`ScopeProbe::parse`] reads.
+pub const SCOPE_QUERY: &str = "\
+SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
+(SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
+pg_catalog.current_setting('bytea_output'), pg_catalog.current_setting('extra_float_digits'), \
+EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]))::pg_catalog.text";
+
+/// See [`SCOPE_QUERY`].
+pub const SCOPE_COLUMNS: usize = 5;
 
 /// What the policy declares for one database, with the ids that the control database assigned.
 #[derive(Clone, Debug, Default)]
@@ -20,22 +118,25 @@ pub struct Declarations {
     pub subjects: Vec<(RelationName, Arc<str>)>,
 }
 
-/// Builds a snapshot from rows.
-pub struct SnapshotBuilder {}
+const MARKER: &str = "pgward: ";
 
-impl SnapshotBuilder {
-    /// For these declarations.
-    pub fn new(_declarations: Arc<Declarations>) -> Self {
-        todo!()
+/// The comment of a sealed column of this logical type, with the application's own comment behind it.
+pub fn marker(logical_type: LogicalType, comment: Option<&str>) -> String {
+    let line = format!("{MARKER}{}", logical_type.to_sql());
+    match comment {
+        Some(comment) if !comment.is_empty() => format!("{line}\n{comment}"),
+        _ => line,
     }
-    /// Takes a row of [`CATALOG_QUERY`], values in text format. An error is a row that doesn't fit: says what, holds no data.
-    pub fn row(&mut self, _row: &[Option<&[u8]>]) -> Result<(), String> {
-        todo!()
-    }
-    /// The snapshot, with a new version number.
-    pub fn finish(self) -> Snapshot {
-        todo!()
-    }
+}
+
+/// The logical type and the application's own comment in the comment of a sealed column; `None` where it begins with no marker that is understood.
+pub fn read_marker(comment: &str) -> Option<(LogicalType, Option<&str>)> {
+    let rest = comment.strip_prefix(MARKER)?;
+    let (line, own) = match rest.split_once('\n') {
+        Some((line, own)) => (line, Some(own)),
+        None => (rest, None),
+    };
+    Some((LogicalType::from_sql(line.trim_end_matches('\r'))?, own))
 }
 
 /// What a session's own connection says of names and text forms.
@@ -47,13 +148,44 @@ pub struct ScopeProbe {
     pub bytea_hex: bool,
     /// `extra_float_digits`
     pub extra_float_digits: i32,
-    /// A cheap fingerprint of user DDL visible to this session (e.g. over pg_class/pg_attribute of temporary tables, plus whether temporary tables exist).
+    /// Whether this session has temporary relations: then the shared snapshot, which knows none, does not describe it.
     pub temp_relations: bool,
 }
 
 impl ScopeProbe {
-    /// Reads the row of [`SCOPE_QUERY`].
-    pub fn parse(_row: &[Option<&[u8]>]) -> Result<Self, String> {
-        todo!()
+    /// Reads the row of [`SCOPE_QUERY`]. An error is a row that doesn't fit.
+    pub fn parse(row: &[Option<&[u8]>]) -> Result<Self, String> {
+        let [schemas, temp_schema, bytea_output, extra_float_digits, temp_relations] = row else {
+            return Err(format!(
+                "the row of settings has {} columns, not {SCOPE_COLUMNS}",
+                row.len()
+            ));
+        };
+        let schemas: Vec<Arc<str>> = serde_json::from_str(text(*schemas, "schemas")?)
+            .map_err(|_| "the list of schemas is not a JSON array of strings".to_owned())?;
+        let temp_schema = temp_schema
+            .map(|name| text(Some(name), "temporary schema"))
+            .transpose()?;
+        Ok(Self {
+            scope: NameScope {
+                schemas,
+                temp_schema: temp_schema.map(Arc::from),
+            },
+            bytea_hex: match text(*bytea_output, "bytea_output")? {
+                "hex" => true,
+                "escape" => false,
+                _ => return Err("bytea_output is neither hex nor escape".into()),
+            },
+            extra_float_digits: text(*extra_float_digits, "extra_float_digits")?
+                .parse()
+                .map_err(|_| "extra_float_digits is not a number".to_owned())?,
+            temp_relations: text(*temp_relations, "temporary relations")? == "true",
+        })
     }
+}
+
+/// A value that must be there and be UTF-8.
+fn text<'a>(value: Option<&'a [u8]>, what: &str) -> Result<&'a str, String> {
+    let bytes = value.ok_or_else(|| format!("catalog row without {what}"))?;
+    std::str::from_utf8(bytes).map_err(|_| format!("catalog row whose {what} is not UTF-8"))
 }

@@ -289,7 +289,7 @@ pub enum HandlerKind {
 }
 
 /// How a grant lets values be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadGrant {
     /// As they are.
@@ -338,7 +338,7 @@ pub struct DeclaredColumn {
 }
 
 /// What a handler may do with a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rights {
     /// Reading.
     pub read: Option<ReadGrant>,
@@ -348,10 +348,77 @@ pub struct Rights {
     pub write: bool,
 }
 
+impl Listen {
+    /// TLS towards clients as it is in force: `off` without a certificate and `allow` with one, unless the file says otherwise.
+    pub fn effective_tls(&self) -> ClientTls {
+        match (self.tls, &self.tls_cert) {
+            (Some(tls), _) => tls,
+            (None, Some(_)) => ClientTls::Allow,
+            (None, None) => ClientTls::Off,
+        }
+    }
+}
+
+impl HandlerKind {
+    /// As it stands in the file and in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HandlerKind::Staff => "staff",
+            HandlerKind::Contractor => "contractor",
+            HandlerKind::Service => "service",
+            HandlerKind::Admin => "admin",
+        }
+    }
+}
+
+/// A mode as it stands in the file.
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Sealed => "sealed",
+        Mode::Eq => "eq",
+        Mode::Deterministic => "deterministic",
+        Mode::None => "none",
+    }
+}
+
+/// One thing that is wrong with a policy file. Holds no secret: none stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Fault {
+    /// Line in the file, from 1; `None` where the fault is that something is missing.
+    pub line: Option<usize>,
+    /// Path of the key, such as `handlers.kim.groups` or `grant[3].columns[1]` (counted from 1); empty for the file as a whole.
+    pub key: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
 /// What is wrong with a policy file: where, what, what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct PolicyError {
     /// Every fault found, one a line.
     pub message: String,
+    /// The same, one by one; empty where the file could not even be read.
+    pub faults: Vec<Fault>,
+}
+
+impl PolicyError {
+    pub(super) fn from_faults(faults: Vec<Fault>) -> Self {
+        let message = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
+        Self { message, faults }
+    }
 }

@@ -2,13 +2,30 @@
 //!
 //! Pure: the clock and the peer's address are inputs. Deny is the default for protected columns. A [`Permit`] can only be made here; the cipher
 //! and the session ask for it wherever a value is opened, sealed or turned into an index term, so a forgotten check doesn't compile.
+//!
+//! `file` is the file as written, `parse` reads it, `validate` resolves its names, `decide` answers. The only I/O is [`Policy::load`].
 
+mod category;
+mod decide;
 pub mod file;
+mod names;
+mod parse;
+mod validate;
 
-use crate::plan::{Access, ColumnId, Declaration, Use};
+#[cfg(test)]
+mod tests;
+
+pub use category::{WELL_KNOWN as WELL_KNOWN_CATEGORIES, default_mask};
+pub use decide::HandlerProfile;
+
+use crate::plan::{ColumnId, RelationName, Use};
 use crate::value::Mask;
+use file::{File, PolicyError};
+use std::io::Read;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Proof that the policy allows one use of one column to one handler. Not constructible outside this module.
 #[derive(Clone, Debug)]
@@ -89,55 +106,100 @@ pub struct Denied {
 /// A validated policy: immutable, shared, replaced whole on reload.
 #[derive(Debug)]
 pub struct Policy {
-    // helper C1 fills this in
-    file: file::File,
-}
-
-/// A handler as the policy knows him, resolved once at log-in and again after a reload. Look-ups by [`ColumnId`] allocate nothing.
-#[derive(Clone, Debug)]
-pub struct HandlerProfile {
-    /// Handler name in the policy; the login role's name for an undeclared handler (who has no rights on protected columns).
-    pub handler: Arc<str>,
-    /// staff, contractor, service, admin; `unknown` for an undeclared one.
-    pub kind: Arc<str>,
-    /// The login role.
-    pub login_role: Arc<str>,
-    /// The purpose that the session works for.
-    pub purpose: Option<Arc<str>>,
+    file: File,
+    version: Arc<str>,
+    resolved: validate::Resolved,
+    /// Unique within the process: tells profiles of this policy from those of an earlier one, also where both have the same version.
+    generation: u64,
 }
 
 impl Policy {
-    /// Reads and validates a policy file's text. The error names line, key and remedy, and holds no secret.
-    pub fn parse(_text: &str) -> Result<Self, file::PolicyError> {
-        todo!()
+    /// Reads and validates a policy file's text. The error names line, key and remedy of every fault found, and holds no secret.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        static GENERATION: AtomicU64 = AtomicU64::new(1);
+        let (outline, mut faults) = parse::outline(text);
+        if !faults.is_empty() && outline.version.is_none() && outline.listen.is_none() {
+            // Not TOML, or not a policy: what follows from that would only hide it.
+            return Err(PolicyError::from_faults(faults.into_found()));
+        }
+        let resolved = validate::validate(&outline, &mut faults);
+        match outline.complete() {
+            Some(file) if faults.is_empty() => Ok(Self {
+                version: Arc::from(file.version.as_str()),
+                file,
+                resolved,
+                generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+            }),
+            _ => Err(PolicyError::from_faults(faults.into_found())),
+        }
     }
+
+    /// [`parse`](Self::parse)s the file at `path`. Refuses one that anybody may write, because who writes it decides who sees what.
+    pub fn load(path: &Path) -> Result<Self, PolicyError> {
+        let failed = |what: String| PolicyError {
+            message: format!("{}: {what}", path.display()),
+            faults: Vec::new(),
+        };
+        let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+        // Of the open file, so that it can't be exchanged between the look and the reading.
+        let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(failed("is not a file".into()));
+        }
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::mode(&metadata) & 0o002 != 0 {
+            return Err(failed(
+                "may be written by everybody; run chmod o-w on it, and see who changed it".into(),
+            ));
+        }
+        let mut text = String::new();
+        file.take(parse::MAX_FILE_BYTES as u64 + 1)
+            .read_to_string(&mut text)
+            .map_err(|error| failed(error.to_string()))?;
+        if text.len() > parse::MAX_FILE_BYTES {
+            return Err(failed(format!("is longer than {} bytes", parse::MAX_FILE_BYTES)));
+        }
+        Self::parse(&text).map_err(|error| PolicyError {
+            message: format!("{}:\n{}", path.display(), error.message),
+            faults: error.faults,
+        })
+    }
+
     /// The file it was made from: listeners, upstream, keys, journal.
-    pub fn file(&self) -> &file::File {
+    pub fn file(&self) -> &File {
         &self.file
     }
+
     /// Its version, for every access record.
     pub fn version(&self) -> &Arc<str> {
-        todo!()
+        &self.version
     }
+
+    /// Databases that have protected columns.
+    pub fn databases(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.resolved.columns.keys()
+    }
+
     /// Columns declared protected in `database`, without ids (which the control database assigns): (name, mode, key domain, category) …
-    pub fn declared(&self, _database: &str) -> Vec<file::DeclaredColumn> {
-        todo!()
+    pub fn declared(&self, database: &str) -> Vec<file::DeclaredColumn> {
+        self.columns(database)
+            .iter()
+            .map(|column| column.declared.clone())
+            .collect()
     }
-    /// The handler who logged in with this role at this database. `purpose` overrides his default where he has that purpose too.
-    pub fn handler(&self, _database: &str, _login_role: &str, _purpose: Option<&str>) -> HandlerProfile {
-        todo!()
+
+    /// Subject column of each table of `database` that declares one.
+    pub fn subjects(&self, database: &str) -> &[(RelationName, Arc<str>)] {
+        self.resolved.subjects.get(database).map_or(&[], Vec::as_slice)
     }
-    /// Decides on all accesses of a statement: all permits, in the order asked, or the first denial.
-    pub fn decide(
-        &self,
-        _who: &HandlerProfile,
-        _circumstances: &Circumstances,
-        _accesses: &[Access],
-    ) -> Result<Vec<Permit>, Denied> {
-        todo!()
+
+    /// The mask of a category: as declared, else the default of a well-known one.
+    pub fn mask(&self, category: &str) -> Option<Mask> {
+        let declared = self.file.categories.get(category).map(|category| category.mask);
+        declared.or_else(|| default_mask(category))
     }
-    /// What the handler may do with a declared column, for `pgward check` and the golden matrix.
-    pub fn rights(&self, _who: &HandlerProfile, _column: &Declaration) -> file::Rights {
-        todo!()
+
+    fn columns(&self, database: &str) -> &[validate::Column] {
+        self.resolved.columns.get(database).map_or(&[], Vec::as_slice)
     }
 }

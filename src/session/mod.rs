@@ -2,15 +2,55 @@
 //! clock but the one it is given, so every interleaving can be tested.
 //!
 //! Owns: the reply queue, prepared statements, portals, transaction state, the held-back output that waits for the journal.
+//!
+//! | file | one step |
+//! |---|---|
+//! | `login` | start-up and authentication, relayed |
+//! | `client` | messages from the client: `planning`, then `query` or `extended`, or `refuse` |
+//! | `server` | messages from the server, matched with what it owes: `description`, `release`, `errors` |
+//! | `probe` | pgward's own questions about names and catalog, on the session's connection |
+//! | `transform`, `rows` | values in, values out |
+//! | `records`, `gate` | access records, and what waits for them |
+//!
+//! Deliberately absent: sockets, TLS, time-outs (module `net`), rights (module `policy`), SQL (module `plan`).
 
-use crate::audit::{AccessRecord, JournalError};
+mod client;
+mod description;
+mod errors;
+mod extended;
+mod gate;
+pub mod handshake;
+mod login;
+mod plan_cache;
+mod planning;
+mod probe;
+mod query;
+mod records;
+mod refuse;
+mod release;
+mod rows;
+mod server;
+mod state;
+mod transform;
+
+pub use plan_cache::PlanCache;
+
+use crate::audit::{AccessRecord, Journal, JournalError, Origin};
 use crate::crypto::Keyring;
 use crate::metrics::Metrics;
-use crate::plan::Snapshot;
-use crate::policy::Policy;
+use crate::plan::introspect::Declarations;
+use crate::plan::{Reason, Refusal, Snapshot};
+use crate::policy::{HandlerProfile, Policy};
+use crate::value::TextStyle;
+use crate::wire::compose::{self, Severity};
+use crate::wire::frame::Malformed;
 use crate::wire::outbuf::OutBuf;
+use crate::wire::sqlstate::SqlState;
+use crate::wire::startup::StartupMessage;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
+use state::{Name, Portal, Prepared, Reply};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,8 +60,10 @@ pub struct Shared {
     pub policy: ArcSwap<Policy>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether the journal can be written; see [`crate::audit::Journal::is_healthy`].
-    pub journal: crate::audit::Journal,
+    /// Whether the journal can be written; see [`Journal::is_healthy`].
+    pub journal: Journal,
+    /// Microseconds since the Unix epoch, UTC.
+    pub clock: fn() -> i64,
 }
 
 /// What the sessions of one database share.
@@ -30,8 +72,12 @@ pub struct Database {
     pub name: Arc<str>,
     /// The catalog as last loaded by pgward's own connection.
     pub catalog: ArcSwap<Snapshot>,
+    /// What the policy declares for it, for catalogs that a session loads on its own connection.
+    pub declarations: ArcSwap<Declarations>,
     /// Its keyring; `None` where nothing is protected in this database.
     pub keyring: ArcSwap<Option<Keyring>>,
+    /// Plans by text.
+    pub plans: PlanCache,
 }
 
 /// Who is on the other side of the client socket.
@@ -77,51 +123,190 @@ pub enum Status {
     Closing,
 }
 
-/// The state machine. Call it with bytes as they come; after each call write out, and perform the effects.
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Until the first ReadyForQuery.
+    Login,
+    /// Statements.
+    Ready,
+    /// Ends.
+    Closing,
+}
+
+/// What happens to the rest of a frame whose beginning was dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Forward,
+    Discard,
+}
+
+/// Settings that the server reports and that the session follows.
+struct Settings {
+    style: TextStyle,
+    client_utf8: bool,
+    server_utf8: bool,
+    standard_conforming_strings: bool,
+}
+
+/// The state machine. Call it with bytes as they come; after each call write out, and perform the effects. After
+/// [`Session::from_server`] and [`Session::appended`], input of the client that was left over is to be offered again.
 pub struct Session {
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    peer: Peer,
+    cancel_key: CancelKey,
+    phase: Phase,
     to_client: OutBuf,
     to_server: OutBuf,
+    effects: VecDeque<Effect>,
+    // Log-in.
+    login: login::Login,
+    origin: Arc<Origin>,
+    policy: Arc<Policy>,
+    profile: HandlerProfile,
+    settings: Settings,
+    // What the server owes and the client has.
+    replies: VecDeque<Reply>,
+    statements: HashMap<Name, Arc<Prepared>>,
+    portals: HashMap<Name, Arc<Portal>>,
+    /// Transaction state of the last ReadyForQuery: `I`, `T` or `E`.
+    transaction: u8,
+    /// Messages of the extended protocol were sent since the last Sync or Query.
+    extended_open: bool,
+    /// The server discards until Sync.
+    skipping: bool,
+    /// The client was given an error that the server doesn't know of: nothing more reaches it until ReadyForQuery.
+    mute: bool,
+    /// The client is in COPY FROM STDIN.
+    copy_in: bool,
+    /// The rest of a long frame.
+    client_stream: Option<(usize, Stream)>,
+    server_stream: Option<(usize, Stream)>,
+    /// The last message of a protected statement that waits for its companions.
+    withheld: Option<BytesMut>,
+    // Names and catalog.
+    lookout: probe::Lookout,
+    /// A message of the client that waits for the answer to pgward's own question.
+    parked: Option<(u8, BytesMut)>,
+    // The journal.
+    client_gate: gate::Gate,
+    server_gate: gate::Gate,
+    next_number: u64,
+    scratch: rows::Scratch,
+    stopping: bool,
 }
 
 impl Session {
     /// A session whose client sent `startup`. The StartupMessage for the server stands in [`Self::to_server`] at once. `cancel_key` is what the client
     /// gets in place of the server's own BackendKeyData.
     pub fn new(
-        _shared: Arc<Shared>,
-        _database: Arc<Database>,
-        _startup: crate::wire::startup::StartupMessage,
-        _peer: Peer,
-        _cancel_key: CancelKey,
+        shared: Arc<Shared>,
+        database: Arc<Database>,
+        startup: StartupMessage,
+        peer: Peer,
+        cancel_key: CancelKey,
     ) -> Self {
-        todo!()
+        let policy = shared.policy.load_full();
+        let (origin, profile) = login::identify(&policy, &database, &startup, &peer);
+        let mut session = Self {
+            login: login::Login::default(),
+            origin: Arc::new(origin),
+            policy,
+            profile,
+            settings: Settings {
+                style: TextStyle::default(),
+                client_utf8: true,
+                server_utf8: true,
+                standard_conforming_strings: true,
+            },
+            shared,
+            database,
+            peer,
+            cancel_key,
+            phase: Phase::Login,
+            to_client: OutBuf::default(),
+            to_server: OutBuf::default(),
+            effects: VecDeque::new(),
+            replies: VecDeque::new(),
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            transaction: b'I',
+            extended_open: false,
+            skipping: false,
+            mute: false,
+            copy_in: false,
+            client_stream: None,
+            server_stream: None,
+            withheld: None,
+            lookout: probe::Lookout::default(),
+            parked: None,
+            client_gate: gate::Gate::default(),
+            server_gate: gate::Gate::default(),
+            next_number: 0,
+            scratch: rows::Scratch::default(),
+            stopping: false,
+        };
+        session.start(&startup);
+        session
     }
-    /// Takes whole frames from the front of what the client sent; leaves an incomplete one (or, under back-pressure, more).
-    pub fn from_client(&mut self, _input: &mut BytesMut) {
-        todo!()
-    }
-    /// The same from the server.
-    pub fn from_server(&mut self, _input: &mut BytesMut) {
-        todo!()
-    }
+
     /// The client closed its side: the server gets a Terminate, the session ends.
     pub fn client_eof(&mut self) {
-        todo!()
+        if self.phase == Phase::Closing {
+            return;
+        }
+        if self.client_stream.is_none() && self.server_gate.hold().is_none() {
+            compose::bare(self.to_server.tail(), b'X');
+        }
+        self.phase = Phase::Closing;
     }
+
     /// The server closed its side: the client is told, the session ends.
     pub fn server_eof(&mut self) {
-        todo!()
+        // A server that ends says so itself (57P01 and the like); one that vanished does not.
+        if self.phase != Phase::Closing && self.server_stream.is_none() && !self.replies.is_empty() {
+            self.drop_unreleased();
+            compose::error(
+                self.to_client.tail(),
+                Severity::Fatal,
+                SqlState::CONNECTION_FAILURE,
+                "the database server closed the connection",
+                None,
+                Some("Connect again; whether the last transaction was committed must be checked."),
+            );
+        }
+        self.close();
     }
-    /// The fate of an append.
-    pub fn appended(&mut self, _ticket: Ticket, _result: Result<(), JournalError>) {
-        todo!()
-    }
+
     /// Graceful stop: ends the session now if no statement runs (57P01 to the client), else as soon as none does.
     pub fn shutdown(&mut self) {
-        todo!()
+        self.stopping = true;
+        self.stop_if_idle();
     }
+
+    fn stop_if_idle(&mut self) {
+        let idle = self.phase == Phase::Ready
+            && self.replies.is_empty()
+            && self.transaction == b'I'
+            && !self.client_gate.is_waiting();
+        if self.stopping && (idle || self.phase == Phase::Login) {
+            compose::error(
+                self.to_client.tail(),
+                Severity::Fatal,
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection because pgward is stopping",
+                None,
+                None,
+            );
+            compose::bare(self.to_server.tail(), b'X');
+            self.phase = Phase::Closing;
+        }
+    }
+
     /// The next thing to do for it.
     pub fn next_effect(&mut self) -> Option<Effect> {
-        todo!()
+        self.effects.pop_front()
     }
     /// Bytes for the client; its `Buf` view holds only what may leave now.
     pub fn to_client(&mut self) -> &mut OutBuf {
@@ -133,18 +318,131 @@ impl Session {
     }
     /// Whether reading from the client makes sense now (back-pressure, waits).
     pub fn wants_client(&self) -> bool {
-        todo!()
+        self.phase != Phase::Closing
+            && !self.lookout.is_asking()
+            && self.to_server.len() < self.policy.file().limits.buffer_bytes
     }
     /// Whether reading from the server makes sense now.
     pub fn wants_server(&self) -> bool {
-        todo!()
+        self.phase != Phase::Closing && self.to_client.len() < self.policy.file().limits.buffer_bytes
     }
     /// How far it is.
     pub fn status(&self) -> Status {
-        todo!()
+        if self.phase == Phase::Closing {
+            Status::Closing
+        } else {
+            Status::Open
+        }
     }
     /// Whether log-in is done (the authentication time-out ends).
     pub fn is_authenticated(&self) -> bool {
-        todo!()
+        self.phase != Phase::Login
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn now(&self) -> i64 {
+        (self.shared.clock)()
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closing;
+        self.statements.clear();
+        self.portals.clear();
+        self.parked = None;
+    }
+
+    /// Takes back output to the client that no durable record covers.
+    fn drop_unreleased(&mut self) {
+        if let Some(at) = self.client_gate.hold() {
+            self.to_client.cut(at);
+            self.client_gate.cut(at);
+            self.hold_client();
+        }
+    }
+
+    /// What the peer sent is not the protocol: say so and end.
+    fn malformed(&mut self, whose: &str, fault: &Malformed) {
+        self.drop_unreleased();
+        tracing::warn!(session = %self.origin.session_id, "malformed message from the {whose}: {fault}");
+        compose::error(
+            self.to_client.tail(),
+            Severity::Fatal,
+            Malformed::SQLSTATE,
+            &format!("{fault} (from the {whose})"),
+            None,
+            None,
+        );
+        self.close();
+    }
+
+    fn hold_client(&mut self) {
+        self.to_client.hold(self.client_gate.hold());
+    }
+
+    fn hold_server(&mut self) {
+        self.to_server.hold(self.server_gate.hold());
+    }
+
+    /// Submits a record.
+    fn append(&mut self, record: Box<AccessRecord>) -> Ticket {
+        let ticket = Ticket(self.number());
+        self.effects.push_back(Effect::Append(ticket, record));
+        ticket
+    }
+
+    /// The fate of an append.
+    pub fn appended(&mut self, ticket: Ticket, result: Result<(), JournalError>) {
+        if self.phase == Phase::Closing {
+            // What was held is not released after the end; the peers are gone.
+            if result.is_ok() {
+                self.client_gate.take(ticket);
+                self.hold_client();
+            }
+            return;
+        }
+        if let Some(at) = self.server_gate.take(ticket) {
+            if result.is_err() {
+                self.unwrite(ticket, at);
+            }
+            self.hold_server();
+        } else if let Some(at) = self.client_gate.take(ticket) {
+            if result.is_err() {
+                self.unread(at);
+            }
+            self.hold_client();
+        }
+        self.stop_if_idle();
+    }
+
+    fn journal_refusal() -> Refusal {
+        Refusal {
+            sqlstate: SqlState::IO_ERROR,
+            reason: Reason::Journal,
+            column: None,
+            message: "the access record can't be written, so protected data is not given out or taken in".into(),
+            hint: Some("Ask the operators to look at pgward's journal directory (full disk?).".into()),
+        }
+    }
+
+    /// Appends the ErrorResponse of a refusal.
+    fn put_refusal(out: &mut BytesMut, severity: Severity, refusal: &Refusal) {
+        let pointer = format!("See docs/ERRORS.md#{}", refusal.reason.anchor());
+        let hint = match &refusal.hint {
+            Some(hint) => format!("{hint} {pointer}"),
+            None => pointer,
+        };
+        let detail = refusal.column.as_ref().map(|c| format!("Column: {c}"));
+        compose::error(
+            out,
+            severity,
+            refusal.sqlstate,
+            &refusal.message,
+            detail.as_deref(),
+            Some(&hint),
+        );
     }
 }

@@ -1,14 +1,34 @@
 //! Logical types: what a protected column is to its clients, whatever is stored.
 //!
 //! A value exists in three forms: **text** and **binary** are PostgreSQL's two wire formats; **canonical** is the
-//! type's binary *send* format, the plaintext inside an envelope. [`decode`] goes from the wire to canonical (and applies
-//! length, precision and scale, as an assignment to the column would), [`encode`] goes back. [`normalise`] maps canonical
-//! values that PostgreSQL's `=` calls equal to the same bytes. [`mask`] makes a typed, harmless stand-in.
+//! type's binary *send* format, the plaintext inside an envelope (for jsonb: the version byte and the text that
+//! PostgreSQL prints). [`decode`] goes from the wire to canonical (and applies length, precision and scale, as an
+//! assignment to the column would), [`encode`] goes back. [`convert`] goes from the canonical form of a parameter's type
+//! to that of the column. [`normalise`] maps canonical values that PostgreSQL's `=` calls equal to the same bytes.
+//! [`mask`] makes a typed, harmless stand-in.
 //!
-//! Pure: no I/O, no clock. No error of this module holds a value.
+//! Every form is read as PostgreSQL 15 reads it, or refused with `0A000`; `tests/value_differential.rs` holds this module
+//! against a real server. Pure: no I/O, no clock (`now`, `today` and their like are refused). No error of this module holds
+//! a value. Buffers that hold values are wiped on drop, also where they grow.
 
+mod boolean;
+mod bytea;
+mod convert;
+mod datetime;
+mod float;
+mod input;
+mod integer;
+mod json;
+mod logical_type;
 pub mod mask;
+mod numeric;
+mod text;
+mod uuid;
 
+#[cfg(test)]
+mod tests;
+
+pub use convert::{convert, convert_for_comparison};
 pub use mask::{Mask, mask};
 
 use crate::wire::sqlstate::SqlState;
@@ -98,80 +118,188 @@ pub struct ValueError {
     pub message: String,
 }
 
-impl LogicalType {
-    /// From `pg_type.oid` and `pg_attribute.atttypmod`; `None` for a type that can't be sealed.
-    pub fn from_catalog(_oid: u32, _typmod: i32) -> Option<Self> {
-        todo!()
+impl ValueError {
+    #[cold]
+    fn new(sqlstate: SqlState, message: impl Into<String>) -> Self {
+        Self {
+            sqlstate,
+            message: message.into(),
+        }
     }
-    /// From SQL text as `format_type()` prints it or as people write it: `varchar(320)`, `timestamp(3) with time zone`, `int`.
-    pub fn from_sql(_text: &str) -> Option<Self> {
-        todo!()
+
+    /// What a type's input function says of text that isn't of the type.
+    #[cold]
+    fn syntax(type_name: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_TEXT,
+            format!("invalid input syntax for type {type_name}"),
+        )
     }
-    /// As `format_type()` prints it; [`from_sql`](Self::from_sql) reads it back.
-    pub fn to_sql(self) -> String {
-        todo!()
+
+    /// A form that PostgreSQL may read, but pgward doesn't.
+    #[cold]
+    fn refused(what: impl Into<String>) -> Self {
+        Self::new(SqlState::FEATURE_NOT_SUPPORTED, what)
     }
-    /// `pg_type.oid`
-    pub fn oid(self) -> u32 {
-        todo!()
+
+    /// Canonical bytes that aren't of the type: nothing that this module wrote.
+    #[cold]
+    fn corrupted(ty: LogicalType) -> Self {
+        Self::new(
+            SqlState::DATA_CORRUPTED,
+            format!("the stored value is not a valid {}", ty.to_sql()),
+        )
     }
-    /// `pg_type.typlen` (-1: variable), as RowDescription has it.
-    pub fn typlen(self) -> i16 {
-        todo!()
-    }
-    /// `pg_attribute.atttypmod`, as RowDescription has it.
-    pub fn typmod(self) -> i32 {
-        todo!()
-    }
-    /// Whether PostgreSQL has `=` for the type and [`normalise`] is exact (not for json, jsonb).
-    pub fn has_equality(self) -> bool {
-        todo!()
-    }
-    /// Whether a client may declare a parameter for this column with type `oid` (0 and `unknown` always; else the same
-    /// type or one that PostgreSQL assigns without changing the value: text for varchar, int4 for int8, …), and how it is then read.
-    pub fn accepts_parameter(self, _oid: u32) -> Option<LogicalType> {
-        todo!()
-    }
+}
+
+/// What a value is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// To be stored: length, precision and scale apply.
+    Assignment,
+    /// To be compared: they don't.
+    Comparison,
 }
 
 /// Reads a value in wire format as the column's type and writes its canonical form into `out` (cleared first). Applies
 /// the type's length, precision and scale with PostgreSQL's own errors (assignment semantics: `varchar(n)` drops excess blanks only).
+///
+/// # Errors
+/// PostgreSQL's SQLSTATE for the same fault; `0A000` for a form that pgward doesn't read. `out` is then empty.
 pub fn decode(
-    _ty: LogicalType,
-    _format: Format,
-    _bytes: &[u8],
-    _style: &TextStyle,
-    _out: &mut Plaintext,
+    ty: LogicalType,
+    format: Format,
+    bytes: &[u8],
+    style: &TextStyle,
+    out: &mut Plaintext,
 ) -> Result<(), ValueError> {
-    todo!()
+    read(ty, Reading::Assignment, format, bytes, style, out)
 }
 
 /// Like [`decode`], but without the column's length and precision: for a value that is compared with the column and not
 /// stored in it (`WHERE email = '…longer than the column…'` is false and no error).
+///
+/// Where the type's `=` can't tell them apart, the canonical form is the one that the column would store: a short `char(n)` is padded,
+/// a numeric that fits the column's scale gets it.
+///
+/// # Errors
+/// As [`decode`].
 pub fn decode_for_comparison(
-    _ty: LogicalType,
-    _format: Format,
-    _bytes: &[u8],
-    _style: &TextStyle,
-    _out: &mut Plaintext,
+    ty: LogicalType,
+    format: Format,
+    bytes: &[u8],
+    style: &TextStyle,
+    out: &mut Plaintext,
 ) -> Result<(), ValueError> {
-    todo!()
+    read(ty, Reading::Comparison, format, bytes, style, out)
+}
+
+fn read(
+    ty: LogicalType,
+    reading: Reading,
+    format: Format,
+    bytes: &[u8],
+    style: &TextStyle,
+    out: &mut Plaintext,
+) -> Result<(), ValueError> {
+    out.clear();
+    if format == Format::Text {
+        // The server checks the encoding of every text parameter before the type's input function sees it.
+        input::verify_encoding(bytes)?;
+    }
+    let result = match ty {
+        LogicalType::Text | LogicalType::Varchar(_) | LogicalType::Char(_) => {
+            text::decode(ty, reading, format, bytes, out)
+        }
+        LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 => integer::decode(ty, format, bytes, out),
+        LogicalType::Numeric(modifier) => numeric::decode(modifier, reading, format, bytes, out),
+        LogicalType::Float8 => float::decode(format, bytes, out),
+        LogicalType::Bool => boolean::decode(format, bytes, out),
+        LogicalType::Date | LogicalType::Timestamp(_) | LogicalType::Timestamptz(_) => {
+            datetime::decode(ty, reading, format, bytes, style, out)
+        }
+        LogicalType::Uuid => uuid::decode(format, bytes, out),
+        LogicalType::Bytea => bytea::decode(format, bytes, out),
+        LogicalType::Json => json::decode_json(format, bytes, out),
+        LogicalType::Jsonb => json::decode_jsonb(format, bytes, out),
+    };
+    if result.is_err() {
+        out.clear();
+    }
+    result
 }
 
 /// Appends the wire form of a canonical value to `out`. Canonical bytes come from an authenticated envelope, yet are checked.
+///
+/// # Errors
+/// `XX001` where the canonical bytes aren't of the type, `0A000` for a text style that pgward can't print in; `out` is then as it was.
 pub fn encode(
-    _ty: LogicalType,
-    _format: Format,
-    _canonical: &[u8],
-    _style: &TextStyle,
-    _out: &mut bytes::BytesMut,
+    ty: LogicalType,
+    format: Format,
+    canonical: &[u8],
+    style: &TextStyle,
+    out: &mut bytes::BytesMut,
 ) -> Result<(), ValueError> {
-    todo!()
+    let start = out.len();
+    let result = match ty {
+        LogicalType::Text | LogicalType::Varchar(_) | LogicalType::Char(_) => text::encode(ty, canonical, out),
+        LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 => integer::encode(ty, format, canonical, out),
+        LogicalType::Numeric(_) => numeric::encode(ty, format, canonical, out),
+        LogicalType::Float8 => float::encode(format, canonical, style, out),
+        LogicalType::Bool => boolean::encode(format, canonical, out),
+        LogicalType::Date | LogicalType::Timestamp(_) | LogicalType::Timestamptz(_) => {
+            datetime::encode(ty, format, canonical, style, out)
+        }
+        LogicalType::Uuid => uuid::encode(format, canonical, out),
+        LogicalType::Bytea => bytea::encode(format, canonical, style, out),
+        LogicalType::Json => text::encode(ty, canonical, out),
+        LogicalType::Jsonb => json::encode_jsonb(format, canonical, out),
+    };
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
 }
 
 /// Writes bytes into `out` (cleared first) that are equal exactly when PostgreSQL's `=` says that the values are equal: trailing
 /// zeros of numerics and trailing blanks of char(n) removed, -0.0 as 0.0, one NaN. The same value gives the same bytes across
 /// int2/int4/int8, across text/varchar, so that columns of one key domain can be joined.
-pub fn normalise(_ty: LogicalType, _canonical: &[u8], _out: &mut Plaintext) -> Result<(), ValueError> {
-    todo!()
+///
+/// # Errors
+/// `XX001` where the canonical bytes aren't of the type; `0A000` for json and jsonb, see [`LogicalType::has_equality`].
+pub fn normalise(ty: LogicalType, canonical: &[u8], out: &mut Plaintext) -> Result<(), ValueError> {
+    out.clear();
+    match ty {
+        LogicalType::Text | LogicalType::Varchar(_) => {
+            input::append(out, canonical);
+            Ok(())
+        }
+        LogicalType::Char(_) => {
+            input::append(out, text::without_trailing_blanks(canonical));
+            Ok(())
+        }
+        LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 => {
+            let value = integer::from_canonical(ty, canonical)?;
+            input::append(out, &value.to_be_bytes());
+            Ok(())
+        }
+        LogicalType::Numeric(_) => numeric::normalise(ty, canonical, out),
+        LogicalType::Float8 => float::normalise(canonical, out),
+        LogicalType::Bool => {
+            boolean::from_canonical(canonical)?;
+            input::append(out, canonical);
+            Ok(())
+        }
+        LogicalType::Date => input::copy_exact::<4>(ty, canonical, out),
+        LogicalType::Timestamp(_) | LogicalType::Timestamptz(_) => input::copy_exact::<8>(ty, canonical, out),
+        LogicalType::Uuid => input::copy_exact::<16>(ty, canonical, out),
+        LogicalType::Bytea => {
+            input::append(out, canonical);
+            Ok(())
+        }
+        LogicalType::Json | LogicalType::Jsonb => Err(ValueError::refused(format!(
+            "values of type {} can't be compared while sealed",
+            ty.to_sql()
+        ))),
+    }
 }

@@ -2,6 +2,12 @@
 //!
 //! Nothing here knows SQL, keys or sockets.
 
+pub mod compose;
+pub mod frame;
 pub mod outbuf;
+pub mod read;
 pub mod sqlstate;
 pub mod startup;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1166 @@
+//! SELECT: what its FROM list brings, what its target list gives, what its clauses search.
+
+use super::operand::Operand;
+use super::planner::{Goal, KnownCte, Outcome, Planner, Resolved, name_parts, refuse};
+use super::refusal::{Reason, Refusal};
+use super::schema::{ColumnRef, Mode};
+use super::scope::{Field, Item, Level, Lineage, Star};
+use super::script::Transform;
+use super::source::{byte_span, ident_name, quote_ident};
+use super::words;
+use sqlparser::ast::{
+    Cte, Distinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
+    SetQuantifier, TableAlias, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions, With,
+};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A result: its columns, or not known.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    pub(super) fields: Vec<Field>,
+    /// There may be more columns, at places that aren't known.
+    pub(super) opaque: bool,
+}
+
+/// Where a plain column of the target list stands, for those who must splice it afterwards.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) field: Field,
+    /// The expression as the planner can write it again: a column reference. `None`: another expression.
+    pub(super) text: Option<String>,
+    /// The item's expression.
+    pub(super) span: Option<Range<usize>>,
+    /// It has an alias in the text.
+    pub(super) aliased: bool,
+    /// An unknown number of columns.
+    pub(super) opaque: bool,
+}
+
+impl<'a> Planner<'a> {
+    /// Plans a query; `goal` says where its result goes. A sealed column in the result is the caller's to deal with.
+    pub(super) fn query(&mut self, query: &Query, goal: Goal) -> Outcome<Rows> {
+        self.query_with(query, goal, false)
+    }
+
+    /// `by_tag`: the result's one sealed column is to be given as its equality tag (`IN (subquery)`).
+    pub(super) fn query_with(&mut self, query: &Query, goal: Goal, by_tag: bool) -> Outcome<Rows> {
+        if query.for_clause.is_some()
+            || query.settings.is_some()
+            || query.format_clause.is_some()
+            || !query.pipe_operators.is_empty()
+        {
+            return Err(self.not_understood());
+        }
+        let seal_targets = self.seal_targets.take();
+        let known = self.ctes.len();
+        let later = self.later_ctes.len();
+        if let Some(with) = &query.with {
+            self.with(with)?;
+        }
+        self.seal_targets = seal_targets;
+        let rows = self.body(&query.body, query.order_by.as_ref(), goal, by_tag)?;
+        self.seal_targets = None;
+        match &query.limit_clause {
+            Some(LimitClause::LimitOffset {
+                limit,
+                offset,
+                limit_by,
+            }) if limit_by.is_empty() => {
+                for expr in limit.iter().chain(offset.iter().map(|o| &o.value)) {
+                    self.computed(expr, Goal::Condition, Reason::Expression)?;
+                }
+            }
+            None => {}
+            Some(_) => return Err(self.not_understood()),
+        }
+        if let Some(quantity) = query.fetch.as_ref().and_then(|f| f.quantity.as_ref()) {
+            self.computed(quantity, Goal::Condition, Reason::Expression)?;
+        }
+        for lock in &query.locks {
+            if let Some(of) = &lock.of {
+                self.see_name(of);
+            }
+        }
+        self.ctes.truncate(known);
+        self.later_ctes.truncate(later);
+        Ok(rows)
+    }
+
+    // ---- WITH ----
+
+    pub(super) fn with(&mut self, with: &With) -> Outcome<()> {
+        for (index, cte) in with.cte_tables.iter().enumerate() {
+            if cte.from.is_some() {
+                return Err(self.not_understood());
+            }
+            let later = self.later_ctes.len();
+            if with.recursive {
+                for next in with.cte_tables.iter().skip(index + 1) {
+                    self.later_ctes.push(ident_name(&next.alias.name).into_owned());
+                }
+            }
+            let name = ident_name(&cte.alias.name).into_owned();
+            let recursive = with.recursive && self.mentions(cte, &name);
+            let rows = if recursive {
+                self.recursive(cte, &name)?
+            } else {
+                // What a common table expression computes may reach the output: in doubt it is a read.
+                self.query(&cte.query, Goal::Output)?
+            };
+            self.later_ctes.truncate(later);
+            let item = self.derived(rows, Some(&cte.alias))?;
+            self.ctes.push(KnownCte { name, item });
+        }
+        Ok(())
+    }
+
+    fn mentions(&self, cte: &Cte, name: &str) -> bool {
+        let (Some(from), Some(to)) = (
+            byte_span(cte.alias.name.span),
+            byte_span(cte.closing_paren_token.0.span),
+        ) else {
+            return true;
+        };
+        self.source
+            .tokens(&(from.end..to.end))
+            .iter()
+            .any(|t| self.source.name(t).is_some_and(|n| n == name))
+    }
+
+    /// A recursive one: nothing protected may flow through it, since each round computes on what the last one gave.
+    fn recursive(&mut self, cte: &Cte, name: &str) -> Outcome<Rows> {
+        let SetExpr::SetOperation { left, right, .. } = &*cte.query.body else {
+            return Err(self.not_understood());
+        };
+        if cte.query.order_by.is_some() || cte.query.with.is_some() || cte.query.limit_clause.is_some() {
+            return Err(self.not_understood());
+        }
+        let first = self.body(left, None, Goal::Output, false)?;
+        self.refuse_recursion(&first)?;
+        let item = self.derived(first.clone(), Some(&cte.alias))?;
+        self.ctes.push(KnownCte {
+            name: name.to_owned(),
+            item,
+        });
+        let next = self.body(right, None, Goal::Output, false)?;
+        self.ctes.pop();
+        self.refuse_recursion(&next)?;
+        Ok(first)
+    }
+
+    fn refuse_recursion(&self, rows: &Rows) -> Outcome<()> {
+        match rows
+            .fields
+            .iter()
+            .find(|f| f.lineage.is_protected())
+            .map(|f| &f.lineage)
+        {
+            Some(Lineage::Stored { column, .. }) => Err(refuse(Reason::StatementKind, column)),
+            Some(_) => Err(self.not_understood()),
+            None => Ok(()),
+        }
+    }
+
+    // ---- bodies ----
+
+    fn body(&mut self, body: &SetExpr, order_by: Option<&OrderBy>, goal: Goal, by_tag: bool) -> Outcome<Rows> {
+        match body {
+            SetExpr::Select(select) => self.select(select, order_by, goal, by_tag),
+            SetExpr::Query(query) => {
+                let rows = self.query_with(query, goal, by_tag)?;
+                self.order_result(&rows, order_by)?;
+                Ok(rows)
+            }
+            SetExpr::SetOperation {
+                left,
+                op,
+                set_quantifier,
+                right,
+            } => {
+                let seal_targets = self
+                    .seal_targets
+                    .take()
+                    .filter(|_| *op == SetOperator::Union && *set_quantifier == SetQuantifier::All);
+                self.seal_targets = seal_targets.clone();
+                let left = self.body(left, None, goal, by_tag)?;
+                self.seal_targets = seal_targets;
+                let right = self.body(right, None, goal, by_tag)?;
+                let rows = self.combine(left, right, *op, *set_quantifier, goal)?;
+                self.order_result(&rows, order_by)?;
+                Ok(rows)
+            }
+            SetExpr::Values(values) => {
+                let mut fields = Vec::new();
+                for row in &values.rows {
+                    for (index, expr) in row.content.iter().enumerate() {
+                        let lineage = self.expr(expr, goal)?;
+                        // One column for all rows: only a protected column in clear could be in it, and then it is computed.
+                        self.compute(&lineage, goal, Reason::Expression)?;
+                        if index >= fields.len() {
+                            fields.push(Field::clear(format!("column{}", index + 1)));
+                        }
+                    }
+                }
+                let rows = Rows { fields, opaque: false };
+                self.order_result(&rows, order_by)?;
+                Ok(rows)
+            }
+            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
+                if order_by.is_some() {
+                    return Err(self.not_understood());
+                }
+                self.write(statement)
+            }
+            SetExpr::Merge(_) | SetExpr::Table(_) => Err(self.not_understood()),
+        }
+    }
+
+    fn combine(
+        &mut self,
+        left: Rows,
+        right: Rows,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        goal: Goal,
+    ) -> Outcome<Rows> {
+        let all = op == SetOperator::Union && quantifier == SetQuantifier::All;
+        if !matches!(
+            quantifier,
+            SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None
+        ) || op == SetOperator::Minus
+        {
+            return Err(self.not_understood());
+        }
+        let protected = |rows: &Rows| rows.fields.iter().any(|f| f.lineage.is_protected());
+        if (left.opaque || right.opaque || left.fields.len() != right.fields.len())
+            && (protected(&left) || protected(&right))
+        {
+            return Err(self.not_understood());
+        }
+        let mut fields = Vec::with_capacity(left.fields.len());
+        for (a, b) in left.fields.into_iter().zip(right.fields) {
+            let lineage = match (&a.lineage, &b.lineage) {
+                (Lineage::Unusable(name, why), _) | (_, Lineage::Unusable(name, why)) => {
+                    return Err(super::planner::unusable(name, why));
+                }
+                (Lineage::Stored { column, .. }, Lineage::Stored { column: other, .. }) if column.id == other.id => {
+                    if !all {
+                        self.search_equal(column)?;
+                        if column.mode == Mode::Eq {
+                            let column = column.clone();
+                            return Err(refuse(Reason::Expression, &column).map_hint(
+                                "Use UNION ALL and make the rows distinct in an outer query, or give the column mode \"deterministic\".",
+                            ));
+                        }
+                    }
+                    a.lineage.indirect()
+                }
+                (Lineage::Stored { .. }, Lineage::Null) => a.lineage.indirect(),
+                (Lineage::Null, Lineage::Stored { .. }) => b.lineage.indirect(),
+                (Lineage::Null, Lineage::Null) => Lineage::Null,
+                (Lineage::Stored { column, .. }, Lineage::Stored { column: other, .. })
+                    if column.mode.is_sealed() || other.mode.is_sealed() =>
+                {
+                    return Err(refuse(Reason::KeyDomain, column));
+                }
+                (x, y) => {
+                    if let Some(column) = x.sealed().or(y.sealed()) {
+                        return Err(refuse(Reason::KeyDomain, column));
+                    }
+                    let (x, y) = (x.clone(), y.clone());
+                    self.compute(&x, goal, Reason::Expression)?;
+                    self.compute(&y, goal, Reason::Expression)?;
+                    Lineage::Clear
+                }
+            };
+            fields.push(Field {
+                name: a.name,
+                lineage,
+                subject_of: a.subject_of.filter(|t| b.subject_of.as_ref() == Some(t)),
+            });
+        }
+        Ok(Rows {
+            fields,
+            opaque: left.opaque || right.opaque,
+        })
+    }
+
+    /// ORDER BY of a set operation: output names and ordinals only.
+    fn order_result(&mut self, rows: &Rows, order_by: Option<&OrderBy>) -> Outcome<()> {
+        for order in order_exprs(order_by).ok_or_else(|| self.not_understood())? {
+            let field = match &order.expr {
+                Expr::Value(value) => ordinal(&value.value).and_then(|n| rows.fields.get(n)),
+                Expr::Identifier(ident) => {
+                    self.see(ident);
+                    let name = ident_name(ident);
+                    rows.fields.iter().find(|f| *f.name == *name)
+                }
+                _ => return Err(self.not_understood()),
+            };
+            if let Some(field) = field {
+                self.compute(&field.lineage.clone(), Goal::Condition, Reason::Ordering)?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- SELECT ----
+
+    fn select(&mut self, select: &Select, order_by: Option<&OrderBy>, goal: Goal, by_tag: bool) -> Outcome<Rows> {
+        if select.select_modifiers.is_some()
+            || select.top.is_some()
+            || select.exclude.is_some()
+            || !select.lateral_views.is_empty()
+            || select.prewhere.is_some()
+            || !select.connect_by.is_empty()
+            || !select.cluster_by.is_empty()
+            || !select.distribute_by.is_empty()
+            || !select.sort_by.is_empty()
+            || select.qualify.is_some()
+            || select.value_table_mode.is_some()
+            || select.flavor != sqlparser::ast::SelectFlavor::Standard
+        {
+            return Err(self.not_understood());
+        }
+        if select.into.is_some() {
+            return Err(self.refuse_kind(
+                "SELECT INTO",
+                "Create the table first, declare its columns in the policy, then use INSERT … SELECT.",
+            ));
+        }
+        let seal_targets = self.seal_targets.take();
+        self.levels.push(Level::default());
+        self.from(&select.from)?;
+        if let Some(selection) = &select.selection {
+            self.condition(selection, self.levels.len() == 1)?;
+        }
+        self.seal_targets = seal_targets;
+        let rows = self.select_inner(select, order_by, goal, by_tag);
+        self.levels.pop();
+        rows
+    }
+
+    fn select_inner(&mut self, select: &Select, order_by: Option<&OrderBy>, goal: Goal, by_tag: bool) -> Outcome<Rows> {
+        // A value that is sealed anew for each row can't be made distinct.
+        let seal_targets = self.seal_targets.take().filter(|_| select.distinct.is_none());
+        let outer_aggregate = std::mem::replace(&mut self.aggregate, false);
+        let mut targets = Vec::new();
+        for item in &select.projection {
+            if let Some(seal) = &seal_targets
+                && self.seal_item(item, seal, &mut targets)?
+            {
+                continue;
+            }
+            self.select_item(item, goal, &mut targets)?;
+        }
+        let grouped = self.group_by(select, &mut targets)?;
+        if let Some(having) = &select.having {
+            self.condition(having, false)?;
+        }
+        for window in &select.named_window {
+            self.see(&window.0);
+            match &window.1 {
+                sqlparser::ast::NamedWindowExpr::NamedWindow(name) => self.see(name),
+                sqlparser::ast::NamedWindowExpr::WindowSpec(spec) => self.window(spec)?,
+            }
+        }
+        let aggregate = self.aggregate || grouped || select.having.is_some();
+        self.aggregate = outer_aggregate || aggregate;
+        for order in order_exprs(order_by).ok_or_else(|| self.not_understood())? {
+            self.order(&order.expr, &targets)?;
+        }
+        self.distinct(select, &mut targets, goal)?;
+        if by_tag {
+            self.give_by_tag(&mut targets)?;
+        }
+        Ok(Rows {
+            opaque: targets.iter().any(|t| t.opaque),
+            fields: targets.into_iter().filter(|t| !t.opaque).map(|t| t.field).collect(),
+        })
+    }
+
+    /// INSERT … SELECT: a literal or parameter of the target list that is stored in a sealed column. False where it is something else.
+    fn seal_item(&mut self, item: &SelectItem, seal: &[Option<ColumnRef>], targets: &mut Vec<Target>) -> Outcome<bool> {
+        let expr = match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr,
+            _ => return Ok(false),
+        };
+        let Some(column) = seal.get(targets.len()).cloned().flatten() else {
+            return Ok(false);
+        };
+        if targets.iter().any(|t| t.opaque) {
+            return Ok(false);
+        }
+        let Operand::Value(value) = self.operand(expr)? else {
+            return Ok(false);
+        };
+        if let SelectItem::ExprWithAlias { alias, .. } = item {
+            self.see(alias);
+        }
+        self.put(&value, Transform::Seal(column.clone()))?;
+        targets.push(Target {
+            field: Field {
+                name: Arc::from("?column?"),
+                lineage: Lineage::Stored { column, direct: false },
+                subject_of: None,
+            },
+            text: None,
+            span: None,
+            aliased: false,
+            opaque: false,
+        });
+        Ok(true)
+    }
+
+    /// A RETURNING list.
+    pub(super) fn returning(&mut self, items: Option<&Vec<SelectItem>>) -> Outcome<Rows> {
+        let mut targets = Vec::new();
+        for item in items.into_iter().flatten() {
+            self.select_item(item, Goal::Output, &mut targets)?;
+        }
+        Ok(Rows {
+            opaque: targets.iter().any(|t| t.opaque),
+            fields: targets.into_iter().filter(|t| !t.opaque).map(|t| t.field).collect(),
+        })
+    }
+
+    fn select_item(&mut self, item: &SelectItem, goal: Goal, targets: &mut Vec<Target>) -> Outcome<()> {
+        match item {
+            SelectItem::UnnamedExpr(expr) => self.target_item(expr, None, goal, targets),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                self.see(alias);
+                self.target_item(expr, Some(ident_name(alias).into()), goal, targets)
+            }
+            SelectItem::ExprWithAliases { .. } => Err(self.not_understood()),
+            SelectItem::Wildcard(options) => {
+                self.plain_wildcard(options)?;
+                let star = self.levels.last().map(|l| l.star.clone()).unwrap_or_default();
+                self.expand(star, targets);
+                Ok(())
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                self.plain_wildcard(options)?;
+                self.see_name(name);
+                let star = self.qualified_star(name)?;
+                self.expand(star, targets);
+                Ok(())
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(expr), options) => {
+                self.plain_wildcard(options)?;
+                self.computed(expr, goal, Reason::Expression)?;
+                targets.push(Target {
+                    field: Field::clear(""),
+                    text: None,
+                    span: None,
+                    aliased: false,
+                    opaque: true,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn plain_wildcard(&self, options: &WildcardAdditionalOptions) -> Outcome<()> {
+        if options.opt_ilike.is_some()
+            || options.opt_exclude.is_some()
+            || options.opt_except.is_some()
+            || options.opt_replace.is_some()
+            || options.opt_rename.is_some()
+            || options.opt_alias.is_some()
+        {
+            return Err(self.not_understood());
+        }
+        Ok(())
+    }
+
+    fn expand(&mut self, star: Vec<Star>, targets: &mut Vec<Target>) {
+        for column in star {
+            targets.push(Target {
+                field: column.field,
+                text: Some(column.text),
+                span: None,
+                aliased: false,
+                opaque: column.opaque,
+            });
+        }
+    }
+
+    fn qualified_star(&mut self, name: &ObjectName) -> Outcome<Vec<Star>> {
+        let Some(parts) = name_parts(name) else {
+            return Err(self.not_understood());
+        };
+        let (schema, table) = match parts.as_slice() {
+            [table] => (None, ident_name(table)),
+            [.., schema, table] => (Some(ident_name(schema)), ident_name(table)),
+            [] => return Err(self.not_understood()),
+        };
+        for level in self.levels.iter().rev() {
+            let found = level.items.iter().position(|item| {
+                item.name.as_deref() == Some(&*table)
+                    && schema
+                        .as_deref()
+                        .is_none_or(|schema| item.schema.as_deref() == Some(schema))
+            });
+            if let Some(index) = found {
+                let mut alone = Level::default();
+                let item = level.items.get(index).cloned();
+                return Ok(item.map(|item| alone.add(item)).unwrap_or_default());
+            }
+        }
+        // An unknown one is the server's error.
+        Ok(Vec::new())
+    }
+
+    fn target_item(
+        &mut self,
+        expr: &Expr,
+        alias: Option<Arc<str>>,
+        goal: Goal,
+        targets: &mut Vec<Target>,
+    ) -> Outcome<()> {
+        let span = self.column_span(expr);
+        let resolved = self.plain_column(expr)?;
+        let aliased = alias.is_some();
+        let target = match (resolved, span) {
+            (Some(field), Some(span)) => Target {
+                field: Field {
+                    name: alias.unwrap_or(field.name),
+                    lineage: field.lineage,
+                    subject_of: field.subject_of,
+                },
+                text: Some(self.source.text(&span).to_owned()),
+                span: Some(span),
+                aliased,
+                opaque: false,
+            },
+            _ => {
+                let lineage = self.expr(expr, goal)?;
+                let lineage = match lineage {
+                    Lineage::Stored { .. } => lineage.indirect(),
+                    other => other,
+                };
+                Target {
+                    field: Field {
+                        name: alias.unwrap_or_else(|| expr_name(expr)),
+                        lineage,
+                        subject_of: None,
+                    },
+                    text: None,
+                    span: None,
+                    aliased,
+                    opaque: false,
+                }
+            }
+        };
+        targets.push(target);
+        Ok(())
+    }
+
+    /// A column reference, possibly in parentheses.
+    pub(super) fn plain_column(&mut self, expr: &Expr) -> Outcome<Option<Field>> {
+        let idents = match strip(expr) {
+            Expr::Identifier(ident) => std::slice::from_ref(ident),
+            Expr::CompoundIdentifier(idents) => idents.as_slice(),
+            _ => return Ok(None),
+        };
+        match self.resolve(idents)? {
+            Resolved::Column(field) => Ok(Some(field)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The bytes of a column reference, without parentheses around it.
+    pub(super) fn column_span(&self, expr: &Expr) -> Option<Range<usize>> {
+        match strip(expr) {
+            Expr::Identifier(ident) => byte_span(ident.span),
+            Expr::CompoundIdentifier(idents) => {
+                let first = byte_span(idents.first()?.span)?;
+                let last = byte_span(idents.last()?.span)?;
+                Some(first.start..last.end)
+            }
+            _ => None,
+        }
+    }
+
+    // ---- GROUP BY, DISTINCT, ORDER BY ----
+
+    /// Plans the groups; sealed columns of the target list that are grouped by their tag are taken from the group. True if there are groups.
+    fn group_by(&mut self, select: &Select, targets: &mut [Target]) -> Outcome<bool> {
+        let exprs = match &select.group_by {
+            GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
+            _ => return Err(self.not_understood()),
+        };
+        let mut by_tag: Vec<ColumnRef> = Vec::new();
+        for expr in exprs {
+            let ordinal_field = match expr {
+                Expr::Value(value) => ordinal(&value.value).and_then(|n| targets.get(n)).cloned(),
+                Expr::Identifier(ident) if self.plain_column(expr)?.is_none() => {
+                    self.see(ident);
+                    let name = ident_name(ident);
+                    targets.iter().find(|t| *t.field.name == *name).cloned()
+                }
+                _ => None,
+            };
+            let (lineage, text) = match &ordinal_field {
+                Some(target) => (target.field.lineage.clone(), target.text.clone()),
+                None => match self.plain_column(expr)? {
+                    Some(field) => (field.lineage, None),
+                    None => {
+                        self.computed(expr, Goal::Condition, Reason::Expression)?;
+                        continue;
+                    }
+                },
+            };
+            match &lineage {
+                Lineage::Stored { column, .. } if column.mode == Mode::Eq => {
+                    let column = column.clone();
+                    self.search_equal(&column)?;
+                    match (ordinal_field, text) {
+                        (Some(_), Some(text)) => {
+                            let span = self.expr_span(expr).ok_or_else(|| self.not_understood())?;
+                            self.splice(
+                                span,
+                                super::script::Replacement::Text(format!("substring({text} from 11 for 16)")),
+                            );
+                        }
+                        (Some(_), None) => return Err(refuse(Reason::Expression, &column)),
+                        (None, _) => {
+                            let span = self.column_span(expr).ok_or_else(|| self.not_understood())?;
+                            self.tag(&span);
+                        }
+                    }
+                    by_tag.push(column);
+                }
+                Lineage::Stored { column, .. } if column.mode.is_sealed() => self.search_equal(&column.clone())?,
+                other => self.compute(&other.clone(), Goal::Condition, Reason::Expression)?,
+            }
+        }
+        for target in targets.iter_mut() {
+            let Lineage::Stored { column, .. } = &target.field.lineage else {
+                continue;
+            };
+            if !by_tag.iter().any(|c| c.id == column.id) {
+                continue;
+            }
+            let Some(span) = target.span.clone() else {
+                return Err(
+                    refuse(Reason::Expression, column).map_hint("Name the grouped columns instead of writing *.")
+                );
+            };
+            // Any value of the group will do: they are equal.
+            self.insert(span.start, "(pg_catalog.array_agg(");
+            let mut end = "))[1]".to_owned();
+            if !target.aliased {
+                end.push_str(" AS ");
+                end.push_str(&quote_ident(&target.field.name));
+            }
+            self.insert(span.end, end);
+            target.field.lineage = target.field.lineage.indirect();
+            target.text = None;
+        }
+        Ok(!exprs.is_empty())
+    }
+
+    fn distinct(&mut self, select: &Select, targets: &mut [Target], goal: Goal) -> Outcome<()> {
+        match &select.distinct {
+            None | Some(Distinct::All) => Ok(()),
+            Some(Distinct::On(exprs)) => {
+                for expr in exprs {
+                    let field = match expr {
+                        Expr::Value(value) => ordinal(&value.value)
+                            .and_then(|n| targets.get(n))
+                            .map(|t| (t.field.lineage.clone(), t.text.clone())),
+                        _ => None,
+                    };
+                    match field {
+                        Some((lineage, _)) => self.compute(&lineage, Goal::Condition, Reason::Expression)?,
+                        None => self.grouping_key(expr, targets)?,
+                    }
+                }
+                Ok(())
+            }
+            Some(Distinct::Distinct) => {
+                let mut by_tag = false;
+                for target in targets.iter() {
+                    match &target.field.lineage {
+                        Lineage::Stored { column, .. } if column.mode.is_sealed() => {
+                            let column = column.clone();
+                            self.search_equal(&column)?;
+                            by_tag |= column.mode == Mode::Eq;
+                        }
+                        Lineage::Stored { column, .. } => {
+                            let column = column.clone();
+                            self.access(&column, super::access::Use::Search, false);
+                        }
+                        Lineage::Unusable(name, why) => return Err(super::planner::unusable(name, why)),
+                        _ => {}
+                    }
+                }
+                if !by_tag {
+                    return Ok(());
+                }
+                let mut keys = Vec::with_capacity(targets.len());
+                for (index, target) in targets.iter_mut().enumerate() {
+                    match &target.field.lineage {
+                        Lineage::Stored { column, .. } if column.mode == Mode::Eq => match (&target.text, goal) {
+                            (Some(text), _) => keys.push(format!("substring({text} from 11 for 16)")),
+                            (None, _) => return Err(refuse(Reason::Expression, column)),
+                        },
+                        _ if target.opaque => return Err(self.not_understood()),
+                        _ => keys.push((index + 1).to_string()),
+                    }
+                }
+                let at = self.distinct_keyword(select).ok_or_else(|| self.not_understood())?;
+                self.insert(at, format!(" ON ({})", keys.join(", ")));
+                Ok(())
+            }
+        }
+    }
+
+    /// Where DISTINCT ends.
+    fn distinct_keyword(&self, select: &Select) -> Option<usize> {
+        let select_token = byte_span(select.select_token.0.span)?;
+        let index = self.source.token_at(select_token.start)?;
+        let distinct = self.source.token(index + 1)?;
+        self.source
+            .is_keyword(distinct, "DISTINCT")
+            .then_some(distinct.span.end)
+    }
+
+    /// A key of DISTINCT ON.
+    fn grouping_key(&mut self, expr: &Expr, targets: &[Target]) -> Outcome<()> {
+        let alias = match expr {
+            Expr::Identifier(ident) => {
+                let name = ident_name(ident).into_owned();
+                targets.iter().find(|t| *t.field.name == *name).cloned()
+            }
+            _ => None,
+        };
+        let lineage = match alias {
+            Some(target) => {
+                if let Expr::Identifier(ident) = expr {
+                    self.see(ident);
+                }
+                // The output name comes before the input's; a tag can only be taken from the input.
+                if target.aliased
+                    && let Some(column) = target.field.lineage.sealed()
+                {
+                    return Err(refuse(Reason::Expression, column));
+                }
+                target.field.lineage
+            }
+            None => match self.plain_column(expr)? {
+                Some(field) => field.lineage,
+                None => return self.computed(expr, Goal::Condition, Reason::Expression),
+            },
+        };
+        match &lineage {
+            Lineage::Stored { column, .. } if column.mode == Mode::Eq => {
+                self.search_equal(column)?;
+                let span = self.column_span(expr).ok_or_else(|| self.not_understood())?;
+                self.tag(&span);
+                Ok(())
+            }
+            Lineage::Stored { column, .. } if column.mode.is_sealed() => self.search_equal(column),
+            other => self.compute(other, Goal::Condition, Reason::Expression),
+        }
+    }
+
+    /// A key of ORDER BY: an ordinal, an output name, or an expression over the input.
+    fn order(&mut self, expr: &Expr, targets: &[Target]) -> Outcome<()> {
+        let target = match expr {
+            Expr::Value(value) => ordinal(&value.value).and_then(|n| targets.get(n)),
+            Expr::Identifier(ident) => {
+                let name = ident_name(ident);
+                let found = targets.iter().find(|t| !t.opaque && *t.field.name == *name);
+                if found.is_some() {
+                    self.see(ident);
+                }
+                found
+            }
+            _ => None,
+        };
+        match target {
+            Some(target) => self.compute(&target.field.lineage.clone(), Goal::Condition, Reason::Ordering),
+            None => self.computed(expr, Goal::Condition, Reason::Ordering),
+        }
+    }
+
+    /// `IN (subquery)`: its one sealed column is to be compared by tag.
+    fn give_by_tag(&mut self, targets: &mut [Target]) -> Outcome<()> {
+        let [target] = targets else { return Ok(()) };
+        if let Lineage::Stored { column, .. } = &target.field.lineage
+            && column.mode == Mode::Eq
+        {
+            let column = column.clone();
+            let (Some(span), true) = (target.span.clone(), target.text.is_some()) else {
+                return Err(refuse(Reason::Expression, &column));
+            };
+            self.tag(&span);
+        }
+        Ok(())
+    }
+
+    // ---- FROM ----
+
+    pub(super) fn from(&mut self, from: &[TableWithJoins]) -> Outcome<()> {
+        for table in from {
+            let star = self.table_with_joins(table)?;
+            if let Some(level) = self.levels.last_mut() {
+                level.star.extend(star);
+            }
+        }
+        Ok(())
+    }
+
+    fn table_with_joins(&mut self, table: &TableWithJoins) -> Outcome<Vec<Star>> {
+        let mut star = self.table_factor(&table.relation)?;
+        for join in &table.joins {
+            star = self.join(star, join)?;
+        }
+        Ok(star)
+    }
+
+    fn join(&mut self, left: Vec<Star>, join: &Join) -> Outcome<Vec<Star>> {
+        if join.global {
+            return Err(self.not_understood());
+        }
+        let right = self.table_factor(&join.relation)?;
+        let (constraint, full) = match &join.join_operator {
+            JoinOperator::Join(c)
+            | JoinOperator::Inner(c)
+            | JoinOperator::Left(c)
+            | JoinOperator::LeftOuter(c)
+            | JoinOperator::Right(c)
+            | JoinOperator::RightOuter(c)
+            | JoinOperator::CrossJoin(c) => (c, false),
+            JoinOperator::FullOuter(c) => (c, true),
+            _ => return Err(self.not_understood()),
+        };
+        let names: Vec<String> = match constraint {
+            JoinConstraint::None => Vec::new(),
+            JoinConstraint::On(condition) => {
+                // The condition sees what the join brings together.
+                let own = self.levels.last().map(|l| l.star.clone());
+                if let Some(level) = self.levels.last_mut() {
+                    level.star.extend(left.iter().chain(&right).cloned());
+                }
+                let outcome = self.condition(condition, false);
+                if let (Some(level), Some(own)) = (self.levels.last_mut(), own) {
+                    level.star = own;
+                }
+                outcome?;
+                Vec::new()
+            }
+            JoinConstraint::Using(names) => {
+                let mut using = Vec::new();
+                for name in names {
+                    self.see_name(name);
+                    match name_parts(name).as_deref() {
+                        Some([ident]) => using.push(ident_name(ident).into_owned()),
+                        _ => return Err(self.not_understood()),
+                    }
+                }
+                using
+            }
+            JoinConstraint::Natural => {
+                let protected = |star: &[Star]| star.iter().any(|s| s.field.lineage.is_protected());
+                let opaque = |star: &[Star]| star.iter().any(|s| s.opaque);
+                if (opaque(&left) && protected(&right)) || (opaque(&right) && protected(&left)) {
+                    return Err(self.not_understood());
+                }
+                left.iter()
+                    .filter(|l| !l.opaque && right.iter().any(|r| !r.opaque && r.field.name == l.field.name))
+                    .map(|l| l.field.name.to_string())
+                    .collect()
+            }
+        };
+        let mut merged = Vec::new();
+        for name in &names {
+            let find = |star: &[Star]| {
+                star.iter()
+                    .find(|s| !s.opaque && *s.field.name == **name)
+                    .map(|s| s.field.clone())
+            };
+            let lineage = match (find(&left), find(&right)) {
+                (Some(l), Some(r)) => self.merge(&l.lineage, &r.lineage, full)?,
+                // One side unknown: nothing sealed may be joined with it.
+                (Some(f), None) | (None, Some(f)) => {
+                    self.compute(&f.lineage, Goal::Condition, Reason::KeyDomain)?;
+                    f.lineage.indirect()
+                }
+                (None, None) => Lineage::Clear,
+            };
+            merged.push(Star {
+                item: None,
+                field: Field {
+                    name: Arc::from(name.as_str()),
+                    lineage,
+                    subject_of: None,
+                },
+                text: quote_ident(name),
+                opaque: false,
+            });
+        }
+        let rest = |star: Vec<Star>| {
+            let names = names.clone();
+            star.into_iter()
+                .filter(move |s| s.opaque || !names.iter().any(|n| **n == *s.field.name))
+        };
+        merged.extend(rest(left));
+        merged.extend(rest(right));
+        Ok(merged)
+    }
+
+    /// A column merged by USING or NATURAL.
+    fn merge(&mut self, left: &Lineage, right: &Lineage, full: bool) -> Outcome<Lineage> {
+        match (left.sealed(), right.sealed()) {
+            (None, None) => {
+                self.compute(left, Goal::Condition, Reason::Expression)?;
+                self.compute(right, Goal::Condition, Reason::Expression)?;
+                match (left, right, full) {
+                    (Lineage::Stored { column, .. }, Lineage::Stored { column: other, .. }, _)
+                        if column.id == other.id =>
+                    {
+                        Ok(left.indirect())
+                    }
+                    (Lineage::Stored { .. }, _, _) | (_, Lineage::Stored { .. }, _) => {
+                        // It may show either: read both as computed.
+                        self.compute(left, Goal::Output, Reason::Expression)?;
+                        self.compute(right, Goal::Output, Reason::Expression)?;
+                        Ok(Lineage::Clear)
+                    }
+                    _ => Ok(Lineage::Clear),
+                }
+            }
+            (Some(l), Some(r))
+                if l.mode == Mode::Deterministic && r.mode == Mode::Deterministic && l.key_domain == r.key_domain =>
+            {
+                let same = l.id == r.id;
+                let column = l.clone();
+                self.search_equal(&column)?;
+                self.search_equal(&r.clone())?;
+                // The merged column shows one of the two: which one is only certain where both are the same.
+                if same {
+                    Ok(left.indirect())
+                } else {
+                    Err(refuse(Reason::KeyDomain, &column).map_hint("Join with ON and select the column of one side."))
+                }
+            }
+            (Some(column), _) | (None, Some(column)) => {
+                Err(refuse(Reason::KeyDomain, column).map_hint("Join with ON instead of USING or NATURAL."))
+            }
+        }
+    }
+
+    fn table_factor(&mut self, factor: &TableFactor) -> Outcome<Vec<Star>> {
+        match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality: _,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+            } => {
+                if !with_hints.is_empty()
+                    || version.is_some()
+                    || !partitions.is_empty()
+                    || json_path.is_some()
+                    || !index_hints.is_empty()
+                {
+                    return Err(self.not_understood());
+                }
+                if sample.is_some() {
+                    // TABLESAMPLE takes only constants; names in it would be found unseen.
+                }
+                if let Some(args) = args {
+                    self.function_name(name)?;
+                    for arg in &args.args {
+                        self.function_arg(arg, Goal::Output, Reason::Expression)?;
+                    }
+                    let base = name_parts(name).and_then(|p| p.last().map(|i| Arc::from(&*ident_name(i))));
+                    return self.add(Item::unknown(base), alias.as_ref());
+                }
+                let item = self.named_item(name)?;
+                self.add(item, alias.as_ref())
+            }
+            TableFactor::Derived {
+                lateral,
+                subquery,
+                alias,
+                sample: None,
+            } => {
+                let rows = if *lateral {
+                    self.query(subquery, Goal::Output)?
+                } else {
+                    let own = self.levels.pop();
+                    let rows = self.query(subquery, Goal::Output);
+                    self.levels.extend(own);
+                    rows?
+                };
+                let item = self.derived(rows, alias.as_ref())?;
+                Ok(self.push_item(item))
+            }
+            TableFactor::Function { name, args, alias, .. } => {
+                self.function_name(name)?;
+                for arg in args {
+                    self.function_arg(arg, Goal::Output, Reason::Expression)?;
+                }
+                let base = name_parts(name).and_then(|p| p.last().map(|i| Arc::from(&*ident_name(i))));
+                self.add(Item::unknown(base), alias.as_ref())
+            }
+            TableFactor::UNNEST { alias, array_exprs, .. } => {
+                for expr in array_exprs {
+                    self.computed(expr, Goal::Output, Reason::Expression)?;
+                }
+                self.add(Item::unknown(Some(Arc::from("unnest"))), alias.as_ref())
+            }
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias: None,
+            } => self.table_with_joins(table_with_joins),
+            _ => Err(self.not_understood()),
+        }
+    }
+
+    /// The table or common table expression of that name.
+    fn named_item(&mut self, name: &ObjectName) -> Outcome<Item> {
+        if let Some([ident]) = name_parts(name).as_deref() {
+            let wanted = ident_name(ident);
+            if let Some(cte) = self.ctes.iter().rev().find(|c| *c.name == *wanted) {
+                let item = cte.item.clone();
+                self.see(ident);
+                return Ok(item);
+            }
+            if self.later_ctes.iter().any(|n| **n == *wanted) {
+                return Err(self.not_understood());
+            }
+        }
+        Ok(match self.relation(name)? {
+            Some(relation) => Item::relation(&relation),
+            None => Item::unknown(name_parts(name).and_then(|p| p.last().map(|i| Arc::from(&*ident_name(i))))),
+        })
+    }
+
+    /// A subquery's result as an item.
+    fn derived(&mut self, rows: Rows, alias: Option<&TableAlias>) -> Outcome<Item> {
+        let item = Item {
+            name: None,
+            schema: None,
+            fields: rows
+                .fields
+                .into_iter()
+                .map(|f| Field {
+                    lineage: f.lineage.indirect(),
+                    ..f
+                })
+                .collect(),
+            opaque: rows.opaque,
+            qualified_only: false,
+        };
+        self.rename(item, alias)
+    }
+
+    fn add(&mut self, item: Item, alias: Option<&TableAlias>) -> Outcome<Vec<Star>> {
+        let item = self.rename(item, alias)?;
+        Ok(self.push_item(item))
+    }
+
+    pub(super) fn push_item(&mut self, item: Item) -> Vec<Star> {
+        self.watch(&item);
+        self.levels.last_mut().map(|level| level.add(item)).unwrap_or_default()
+    }
+
+    /// Applies an alias.
+    pub(super) fn rename(&mut self, mut item: Item, alias: Option<&TableAlias>) -> Outcome<Item> {
+        self.watch(&item);
+        let Some(alias) = alias else { return Ok(item) };
+        self.see(&alias.name);
+        if alias.at.is_some() {
+            return Err(self.not_understood());
+        }
+        item.name = Some(Arc::from(&*ident_name(&alias.name)));
+        item.schema = None;
+        for (index, column) in alias.columns.iter().enumerate() {
+            self.see(&column.name);
+            let name: Arc<str> = Arc::from(&*ident_name(&column.name));
+            match item.fields.get_mut(index) {
+                Some(field) => field.name = name,
+                None if item.opaque => item.fields.push(Field::clear(name)),
+                None => {}
+            }
+        }
+        self.watch(&item);
+        Ok(item)
+    }
+}
+
+/// A clause's hint replaced.
+pub(super) trait MapHint {
+    fn map_hint(self, hint: &str) -> Self;
+}
+
+impl MapHint for Box<Refusal> {
+    fn map_hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
+        self
+    }
+}
+
+/// Without the parentheses around it.
+pub(super) fn strip(mut expr: &Expr) -> &Expr {
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
+}
+
+/// The 0-based index that an ordinal (`ORDER BY 2`) means.
+fn ordinal(value: &Value) -> Option<usize> {
+    match value {
+        Value::Number(digits, _) => digits.parse::<usize>().ok()?.checked_sub(1),
+        _ => None,
+    }
+}
+
+fn order_exprs(order_by: Option<&OrderBy>) -> Option<&[OrderByExpr]> {
+    match order_by {
+        None => Some(&[]),
+        Some(OrderBy {
+            kind: OrderByKind::Expressions(exprs),
+            interpolate: None,
+        }) => Some(exprs),
+        Some(_) => None,
+    }
+}
+
+/// The name that PostgreSQL gives to an expression of the target list, as far as another clause may refer to it.
+fn expr_name(expr: &Expr) -> Arc<str> {
+    match strip(expr) {
+        Expr::Function(function) => name_parts(&function.name)
+            .and_then(|parts| parts.last().map(|ident| Arc::from(&*ident_name(ident))))
+            .unwrap_or_else(|| Arc::from("?column?")),
+        Expr::Cast { expr, .. } => expr_name(expr),
+        Expr::Identifier(ident) => Arc::from(&*ident_name(ident)),
+        Expr::CompoundIdentifier(idents) => idents
+            .last()
+            .map(|i| Arc::from(&*ident_name(i)))
+            .unwrap_or_else(|| Arc::from("?column?")),
+        Expr::Case {
+            else_result: Some(e), ..
+        } => expr_name(e),
+        _ => Arc::from("?column?"),
+    }
+}
+
+/// Aggregates make the record state a scope.
+pub(super) fn marks_aggregate(name: &str) -> bool {
+    words::is_aggregate(name)
+}

@@ -1,0 +1,196 @@
+//! Messages from the client, each to the step that deals with it.
+
+use super::refuse::Refuse;
+use super::state::{Name, PreparedBody, Reply};
+use super::{Phase, Session, Stream};
+use crate::plan::{Reason, Refusal};
+use crate::wire::compose;
+use crate::wire::frame::{self, HEADER, Malformed, Scan};
+use crate::wire::sqlstate::SqlState;
+use bytes::BytesMut;
+use std::collections::VecDeque;
+
+impl Session {
+    /// Takes whole frames from the front of what the client sent; leaves an incomplete one (or, under back-pressure, more).
+    pub fn from_client(&mut self, input: &mut BytesMut) {
+        loop {
+            if self.phase == Phase::Closing {
+                input.clear();
+                return;
+            }
+            if !self.wants_client() {
+                return;
+            }
+            if let Some((left, how)) = self.client_stream {
+                let taken = input.split_to(left.min(input.len()));
+                self.client_stream = (left > taken.len()).then(|| (left - taken.len(), how));
+                if how == Stream::Forward {
+                    self.to_server.put_bytes(taken.freeze());
+                }
+                if self.client_stream.is_some() {
+                    return;
+                }
+                continue;
+            }
+            let (tag, size) = match frame::scan(input) {
+                Ok(Scan::Partial) => return,
+                Ok(Scan::Frame { tag, size }) => (tag, size),
+                Err(fault) => return self.malformed("client", &fault),
+            };
+            if input.len() >= size {
+                let frame = input.split_to(size);
+                self.client_frame(tag, frame);
+            } else if !self.begin_stream(tag, size, input) {
+                input.reserve((size - input.len()).min(1 << 20));
+                return;
+            }
+        }
+    }
+
+    /// The beginning of a long frame: forwarded as it comes where nothing in it is rewritten; refused where it is too long to be.
+    pub(super) fn begin_stream(&mut self, tag: u8, size: usize, input: &mut BytesMut) -> bool {
+        let limits = &self.policy.file().limits;
+        if self.phase == Phase::Login {
+            if size > 64 * 1024 {
+                self.malformed("client", &Malformed::new("authentication message is too long"));
+                return true;
+            }
+            return false;
+        }
+        let head = &input[HEADER.min(input.len())..];
+        let unprotected = match tag {
+            b'd' => true,
+            b'Q' | b'P' => !self.database.catalog.load().protects_anything() && size > 64 * 1024 && tag == b'Q',
+            b'B' if size > 64 * 1024 => match two_names(head) {
+                Some((_, statement)) => self
+                    .statements
+                    .get(statement)
+                    .is_none_or(|s| matches!(s.body, PreparedBody::Forward { .. })),
+                None => false,
+            },
+            _ => false,
+        };
+        if unprotected {
+            if self.skipping && tag != b'd' {
+                self.client_stream = Some((size, Stream::Discard));
+                return true;
+            }
+            match tag {
+                b'Q' => {
+                    self.replies.push_back(Reply::Query(VecDeque::new()));
+                    self.extended_open = false;
+                }
+                b'B' => {
+                    let Some((portal, statement)) = two_names(head) else {
+                        return false;
+                    };
+                    let (portal, statement): (Name, Name) = (portal.into(), statement.into());
+                    self.register_portal(portal, &statement, Box::default(), Vec::new());
+                    self.extended_open = true;
+                }
+                _ => {}
+            }
+            self.client_stream = Some((size, Stream::Forward));
+            return true;
+        }
+        if size > limits.max_rewritten_message_bytes {
+            let cap = limits.max_rewritten_message_bytes;
+            let refusal = Refusal {
+                sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
+                reason: Reason::Limit,
+                column: None,
+                message: format!("a message of {size} bytes can't be looked through: the limit is {cap} bytes"),
+                hint: Some("Send the data in smaller pieces, or raise [limits] max_rewritten_message_bytes.".into()),
+            };
+            if !self.skipping {
+                self.refuse_message(tag == b'Q', Refuse::plain(refusal));
+            }
+            self.client_stream = Some((size, Stream::Discard));
+            return true;
+        }
+        false
+    }
+
+    /// One whole frame.
+    pub(super) fn client_frame(&mut self, tag: u8, frame: BytesMut) {
+        if self.phase == Phase::Login {
+            return self.login_from_client(tag, frame);
+        }
+        if self.skipping && !matches!(tag, b'S' | b'X') {
+            return; // The server discards it: so can pgward.
+        }
+        let result = match tag {
+            b'Q' => self.query(frame),
+            b'P' => self.parse(frame),
+            b'B' => self.bind(frame),
+            b'D' => self.describe(frame),
+            b'E' => self.execute(frame),
+            b'C' => self.close_target(frame),
+            b'S' => {
+                if !self.copy_in {
+                    self.skipping = false;
+                    self.extended_open = false;
+                    self.replies.push_back(Reply::Sync);
+                }
+                self.forward(frame);
+                Ok(())
+            }
+            b'H' | b'd' | b'p' => {
+                self.forward(frame);
+                Ok(())
+            }
+            b'c' | b'f' => {
+                self.copy_in = false;
+                self.forward(frame);
+                Ok(())
+            }
+            b'F' => {
+                self.function_call(frame);
+                Ok(())
+            }
+            b'X' => {
+                self.terminate();
+                Ok(())
+            }
+            _ => Err(Malformed::new(format!(
+                "invalid frontend message type {}",
+                frame::show_tag(tag)
+            ))),
+        };
+        if let Err(fault) = result {
+            self.malformed("client", &fault);
+        }
+    }
+
+    pub(super) fn forward(&mut self, frame: BytesMut) {
+        self.to_server.put_bytes(frame.freeze());
+    }
+
+    pub(super) fn terminate(&mut self) {
+        compose::bare(self.to_server.tail(), b'X');
+        self.phase = Phase::Closing;
+    }
+
+    pub(super) fn function_call(&mut self, frame: BytesMut) {
+        if self.database.catalog.load().protects_anything() {
+            let refusal = Refusal::unsupported(
+                Reason::Protocol,
+                "function calls by message are not relayed to a database with protected columns",
+            )
+            .hint("Call the function in a SELECT.");
+            self.refuse_message(true, Refuse::plain(refusal));
+        } else {
+            self.replies.push_back(Reply::FunctionCall);
+            self.extended_open = false;
+            self.forward(frame);
+        }
+    }
+}
+
+/// The two names at the front of a Bind, once both are there.
+fn two_names(head: &[u8]) -> Option<(&[u8], &[u8])> {
+    let first = head.iter().position(|b| *b == 0)?;
+    let rest = &head[first + 1..];
+    let second = rest.iter().position(|b| *b == 0)?;
+    Some((&head[..first], &rest[..second]))
+}

@@ -1,0 +1,202 @@
+//! Errors: the server's own, without what may hold values; and those that pgward makes of its answers.
+
+use super::Session;
+use super::refuse::Refuse;
+use super::state::{Expect, Name, Prepared, PreparedBody, Refused, Reply, Running};
+use crate::plan::Refusal;
+use crate::wire::compose::{self, Severity};
+use crate::wire::frame::{self, HEADER, Malformed, Scan};
+use crate::wire::read;
+use bytes::BytesMut;
+use std::collections::{HashMap, VecDeque};
+
+/// Fields of an ErrorResponse that may hold stored or spliced values, or positions in a text that the client did not write.
+const REVEALING: &[u8] = b"DWqpP";
+
+impl Session {
+    /// The client gets this error, and nothing more until ReadyForQuery; the server goes on.
+    pub(super) fn fail(&mut self, refuse: Refuse<'_>) {
+        if self.mute {
+            return;
+        }
+        // Rows that wait for a record that is still to be made are not given out.
+        if let Some(at) = self.client_gate.open_at() {
+            self.to_client.cut(at);
+            self.client_gate.set_open(None);
+            self.hold_client();
+        }
+        let (refused, _) = self.note_refusal(refuse);
+        Self::put_refusal(self.to_client.tail(), Severity::Error, &refused.refusal);
+        self.mute = true;
+    }
+
+    /// The same for a statement under way, whose record names what it touched.
+    pub(super) fn fail_running(&mut self, running: &mut Running, refusal: Refusal) {
+        running.unrecorded_from = None;
+        let plan = running.plan.clone();
+        self.fail(Refuse {
+            refusal,
+            kind: running.kind,
+            accesses: &plan.accesses,
+            redacted: plan.redacted.clone(),
+            rule: None,
+        });
+    }
+
+    /// The record of a read can't be made: what stands behind `at` in the output is taken back, up to the next ReadyForQuery.
+    pub(super) fn unread(&mut self, at: u64) {
+        let cut = self.to_client.cut(at);
+        self.client_gate.cut(at);
+        let refusal = Self::journal_refusal();
+        self.shared.metrics.refusal(refusal.reason);
+        Self::put_refusal(self.to_client.tail(), Severity::Error, &refusal);
+        let mut rest = &cut[..];
+        while let Ok(Scan::Frame { tag, size }) = frame::scan(rest) {
+            let Some((frame, tail)) = rest.split_at_checked(size) else {
+                break;
+            };
+            match tag {
+                b'N' | b'A' | b'S' => self.to_client.put(frame),
+                b'Z' => {
+                    // Everything behind belongs to later messages. Rows of later statements had records of their own; those are
+                    // forgotten with the cut, so nothing of them may leave: the session ends after this answer.
+                    self.to_client.put(frame);
+                    if !tail.is_empty() {
+                        self.close();
+                    }
+                    return;
+                }
+                _ => {}
+            }
+            rest = tail;
+        }
+        self.mute = true;
+    }
+
+    pub(super) fn error(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+        self.withheld = None;
+        self.copy_in = false;
+        let fields = read::error_fields(&frame[HEADER..])?;
+        match self.replies.pop_front() {
+            // Between statements: the server ends the connection (57P01, an idle time-out).
+            None => self.emit(&frame),
+            Some(Reply::Query(mut expected)) => {
+                match expected.pop_front() {
+                    None => self.emit(&frame),
+                    Some(Expect::Protected(mut running)) => self.protected_error(&fields, &mut running),
+                    Some(Expect::Refused(refused)) => self.refused_error(&fields, &refused),
+                    Some(Expect::Plain | Expect::Companion { .. }) => self.emit_sanitised(&fields),
+                }
+                self.replies.push_front(Reply::Query(VecDeque::new()));
+            }
+            Some(Reply::OwnQuery(question)) => {
+                self.answered(question, false);
+                self.replies.push_front(Reply::OwnQuery(question));
+            }
+            // ReadyForQuery follows. At Sync: the implicit transaction can't be committed.
+            Some(reply @ (Reply::FunctionCall | Reply::Sync)) => {
+                self.emit(&frame);
+                self.replies.push_front(reply);
+            }
+            Some(mut reply) => {
+                match &mut reply {
+                    Reply::Execute(Some(running)) => self.protected_error(&fields, running),
+                    Reply::Refused(refused) => self.refused_error(&fields, refused),
+                    reply if self.is_unprotected(reply) => self.emit(&frame),
+                    // Among them pgward's own questions and companions: their error stands for the client's message, which the server now discards.
+                    _ => self.emit_sanitised(&fields),
+                }
+                self.discard_until_sync(reply);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_unprotected(&self, reply: &Reply) -> bool {
+        let forward = |s: &Prepared| matches!(s.body, PreparedBody::Forward { .. });
+        match reply {
+            Reply::Parse { name, .. } => self.statements.get(name).is_none_or(|s| forward(s)),
+            Reply::Bind { name, .. } => self.portals.get(name).is_none_or(|p| forward(&p.statement)),
+            Reply::DescribeStatement { statement, own: false } => statement.as_deref().is_none_or(forward),
+            Reply::DescribePortal { portal } => portal.as_deref().is_none_or(|p| forward(&p.statement)),
+            Reply::Execute(None) | Reply::CloseStatement { .. } | Reply::ClosePortal { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// After an error in the extended protocol the server discards until Sync: what it owed before that does not come, and names
+    /// mean again what they meant.
+    pub(super) fn discard_until_sync(&mut self, failed: Reply) {
+        let mut discarded = vec![failed];
+        while let Some(reply) = self.replies.pop_front_if(|reply| !matches!(reply, Reply::Sync)) {
+            discarded.push(reply);
+        }
+        self.skipping = self.replies.is_empty();
+        for reply in discarded.into_iter().rev() {
+            match reply {
+                Reply::Parse { name, replaced } => restore(&mut self.statements, name, replaced),
+                Reply::CloseStatement { name, replaced } if replaced.is_some() => {
+                    restore(&mut self.statements, name, replaced);
+                }
+                Reply::Bind { name, replaced } => restore(&mut self.portals, name, replaced),
+                Reply::ClosePortal { name, replaced } if replaced.is_some() => {
+                    restore(&mut self.portals, name, replaced);
+                }
+                Reply::OwnRows(question) => self.answered(question, false),
+                _ => {}
+            }
+        }
+        self.lookout.give_up();
+        self.unpark();
+    }
+
+    pub(super) fn refused_error(&mut self, fields: &[(u8, &[u8])], refused: &Refused) {
+        let message = fields
+            .iter()
+            .find(|(code, _)| *code == b'M')
+            .map_or(&b""[..], |(_, text)| text);
+        if self.mute {
+            return;
+        }
+        // In a failed transaction the server says so instead (25P02), as it would have said to the client's own statement.
+        if contains(message, refused.marker.as_bytes()) {
+            Self::put_refusal(self.to_client.tail(), Severity::Error, &refused.refusal);
+        } else {
+            self.emit_sanitised(fields);
+        }
+    }
+
+    /// An error of the server's in a protected statement: recorded, and shown without what may hold values.
+    pub(super) fn protected_error(&mut self, fields: &[(u8, &[u8])], running: &mut Running) {
+        let sqlstate = fields
+            .iter()
+            .find(|(code, _)| *code == b'C')
+            .map_or(&b""[..], |(_, text)| text);
+        let sqlstate = String::from_utf8_lossy(sqlstate).into_owned();
+        self.finish(running, &sqlstate);
+        self.emit_sanitised(fields);
+    }
+
+    pub(super) fn emit_sanitised(&mut self, fields: &[(u8, &[u8])]) {
+        if self.mute {
+            return;
+        }
+        let kept: Vec<(u8, &[u8])> = fields
+            .iter()
+            .filter(|(code, _)| !REVEALING.contains(code))
+            .copied()
+            .collect();
+        compose::fields(self.to_client.tail(), b'E', &kept);
+    }
+}
+
+fn restore<T>(map: &mut HashMap<Name, T>, name: Name, replaced: Option<T>) {
+    match replaced {
+        Some(replaced) => map.insert(name, replaced),
+        None => map.remove(&name),
+    };
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len().max(1)).any(|window| window == needle)
+}

@@ -1,0 +1,457 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close.
+
+use super::Session;
+use super::planning::Planned;
+use super::records::{self};
+use super::refuse::{Refuse, no_keyring};
+use super::state::{Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
+use super::transform::Sealer;
+use crate::metrics::Outcome;
+use crate::plan::{
+    self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Statement, StatementKind, SubjectSource,
+};
+use crate::value::Format;
+use crate::wire::compose;
+use crate::wire::frame::{HEADER, Malformed};
+use crate::wire::read::{Bind, Execute, Parse, Target};
+use crate::wire::sqlstate::SqlState;
+use bytes::BytesMut;
+use std::sync::Arc;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// Statement and portal of companions.
+const COMPANION: &[u8] = b"pgward_companion";
+
+impl Session {
+    pub(super) fn parse(&mut self, mut frame: BytesMut) -> Result<(), Malformed> {
+        let message = Parse::read(&frame[HEADER..])?;
+        let name: Name = message.name.into();
+        let start = HEADER + name.len() + 1;
+        let sql = start..start + message.sql.len();
+        let oids: Arc<[u32]> = message.oids().collect();
+        let Some(planned) = self.plan(b'P', &mut frame, sql, &oids) else {
+            return Ok(());
+        };
+        self.extended_open = true;
+        self.lookout.asked_enough();
+        // The server takes one statement in a Parse and refuses more: nothing to plan then.
+        let [statement] = &planned.script.statements[..] else {
+            if planned
+                .script
+                .statements
+                .iter()
+                .any(|s| !matches!(s.action, Action::Forward))
+            {
+                let refusal = Refusal {
+                    sqlstate: SqlState::SYNTAX_ERROR,
+                    reason: Reason::StatementKind,
+                    column: None,
+                    message: "cannot insert multiple commands into a prepared statement".into(),
+                    hint: None,
+                };
+                self.refuse_message(false, Refuse::plain(refusal));
+                return Ok(());
+            }
+            let body = PreparedBody::Forward {
+                kind: StatementKind::Other,
+                effects: Effects::default(),
+            };
+            self.register_statement(name, Prepared::new(body));
+            self.forward(frame);
+            return Ok(());
+        };
+        let (kind, effects) = (statement.kind, statement.effects);
+        match &statement.action {
+            Action::Forward => {
+                self.register_statement(name, Prepared::new(PreparedBody::Forward { kind, effects }));
+                self.forward(frame);
+            }
+            Action::Refuse(refused) => {
+                let refusal = planned.obstacle.clone().unwrap_or_else(|| refused.refusal.clone());
+                let redacted = refused.redacted.clone();
+                let refuse = Refuse {
+                    refusal,
+                    kind,
+                    accesses: &refused.accesses,
+                    redacted,
+                    rule: None,
+                };
+                self.refuse_message(false, refuse);
+            }
+            Action::Protected(plan) => {
+                let source = planned.text.get(&frame);
+                if let Err((refusal, rule)) = self.prepare(&name, source, statement, plan, &oids, &planned) {
+                    let redacted = plan.redacted.clone();
+                    self.refuse_message(
+                        false,
+                        Refuse {
+                            refusal,
+                            kind,
+                            accesses: &plan.accesses,
+                            redacted,
+                            rule,
+                        },
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn prepare(
+        &mut self,
+        name: &Name,
+        source: &str,
+        statement: &Statement,
+        plan: &Arc<Plan>,
+        oids: &Arc<[u32]>,
+        planned: &Planned,
+    ) -> Result<(), (Refusal, Option<Arc<str>>)> {
+        if let Some(refusal) = planned.obstacle.clone() {
+            return Err((refusal, None));
+        }
+        let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
+        let text = self
+            .rewrite(source, &statement.span, plan, &permits)
+            .map_err(|refusal| (refusal, None))?;
+        let server_oids = plan.server_params.iter().map(|p| p.type_oid);
+        compose::parse(self.to_server.tail(), name, &text, server_oids);
+        let prepared = Prepared::new(PreparedBody::Protected {
+            plan: plan.clone(),
+            kind: statement.kind,
+            effects: statement.effects,
+            sql: Arc::new(Zeroizing::new(source.to_owned())),
+            oids: oids.clone(),
+            version: planned.snapshot.version,
+        });
+        let prepared = self.register_statement(name.clone(), prepared);
+        // The server's own description is held against the plan before a row is given out.
+        compose::describe(self.to_server.tail(), b'S', name);
+        self.replies.push_back(Reply::DescribeStatement {
+            statement: Some(prepared),
+            own: true,
+        });
+        Ok(())
+    }
+
+    pub(super) fn register_statement(&mut self, name: Name, prepared: Prepared) -> Arc<Prepared> {
+        let prepared = Arc::new(prepared);
+        let replaced = self.statements.insert(name.clone(), prepared.clone());
+        self.replies.push_back(Reply::Parse { name, replaced });
+        prepared
+    }
+
+    pub(super) fn bind(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+        let message = Bind::read(&frame[HEADER..])?;
+        self.extended_open = true;
+        let formats: Box<[u16]> = (0..message.result_formats.len())
+            .map(|i| message.result_formats.code(i))
+            .collect();
+        let statement = self.statements.get(message.statement).cloned();
+        let name: Name = message.portal.into();
+        let Some(statement) = statement else {
+            // Unknown here: made by SQL-level PREPARE, or absent; the server says which.
+            self.replies.push_back(Reply::Bind {
+                name: name.clone(),
+                replaced: self.portals.remove(&name),
+            });
+            self.forward(frame);
+            return Ok(());
+        };
+        let PreparedBody::Protected { plan, kind, .. } = &statement.body else {
+            let statement_name: Name = message.statement.into();
+            self.register_portal(name, &statement_name, formats, Vec::new());
+            self.forward(frame);
+            return Ok(());
+        };
+        let (plan, kind) = (plan.clone(), *kind);
+        let result = self.bind_protected(&message, &statement, &plan, formats, name);
+        if let Err((refusal, rule)) = result {
+            let redacted = plan.redacted.clone();
+            self.refuse_message(
+                false,
+                Refuse {
+                    refusal,
+                    kind,
+                    accesses: &plan.accesses,
+                    redacted,
+                    rule,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Decides, seals, and forwards the Bind. An error is a refusal, with the rule that denies.
+    pub(super) fn bind_protected(
+        &mut self,
+        message: &Bind<'_>,
+        statement: &Arc<Prepared>,
+        plan: &Arc<Plan>,
+        formats: Box<[u16]>,
+        name: Name,
+    ) -> Result<(), (Refusal, Option<Arc<str>>)> {
+        self.revalidate(statement).map_err(|refusal| (refusal, None))?;
+        let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
+        let keyring = self.database.keyring.load_full();
+        let keyring = keyring.as_ref().as_ref().ok_or_else(|| (no_keyring(), None))?;
+        let begun = Instant::now();
+        let mut sealer = Sealer::new(keyring, &self.settings.style, &plan.accesses, &permits);
+        let server_formats = server_result_formats(plan, message);
+        let mut rewritten = BytesMut::with_capacity(256);
+        sealer
+            .bind(message, plan, &server_formats, &mut rewritten)
+            .map_err(|refusal| (refusal, None))?;
+        let sealed = sealer.sealed;
+        self.note_sealed(sealed, begun);
+        let subjects = self.pseudonyms(plan, &self.snapshot(), |source| match source {
+            SubjectSource::Param { index, .. } => {
+                let value = message.values().nth(*index)??;
+                Some((format_of(message.formats.code(*index)), value.into()))
+            }
+            SubjectSource::Literal { literal, .. } => {
+                let PreparedBody::Protected { sql, .. } = &statement.body else {
+                    return None;
+                };
+                let text = plan::read_literal(sql, literal).ok()?;
+                Some((Format::Text, text.as_bytes().to_vec().into()))
+            }
+            SubjectSource::Output { .. } => None,
+        });
+        self.to_server.put_bytes(rewritten.freeze());
+        let portal = Arc::new(Portal {
+            statement: statement.clone(),
+            formats,
+            subjects,
+        });
+        let replaced = self.portals.insert(name.clone(), portal);
+        self.replies.push_back(Reply::Bind { name, replaced });
+        Ok(())
+    }
+
+    pub(super) fn register_portal(
+        &mut self,
+        name: Name,
+        statement: &Name,
+        formats: Box<[u16]>,
+        subjects: Vec<[u8; 16]>,
+    ) {
+        let replaced = match self.statements.get(statement) {
+            Some(statement) => {
+                let portal = Arc::new(Portal {
+                    statement: statement.clone(),
+                    formats,
+                    subjects,
+                });
+                self.portals.insert(name.clone(), portal)
+            }
+            None => self.portals.remove(&name),
+        };
+        self.replies.push_back(Reply::Bind { name, replaced });
+    }
+
+    /// A statement that was prepared under another catalog is planned again; it must come to the same plan.
+    pub(super) fn revalidate(&mut self, statement: &Arc<Prepared>) -> Result<(), Refusal> {
+        let PreparedBody::Protected {
+            plan,
+            sql,
+            oids,
+            version,
+            ..
+        } = &statement.body
+        else {
+            return Ok(());
+        };
+        let snapshot = self.snapshot();
+        if snapshot.version == *version {
+            return Ok(());
+        }
+        let script = plan::plan(PlanInput {
+            sql,
+            snapshot: &snapshot,
+            scope: self.lookout.scope(),
+            parameter_oids: oids,
+            standard_conforming_strings: self.settings.standard_conforming_strings,
+            extended: true,
+        });
+        let same = match &script.statements[..] {
+            [
+                Statement {
+                    action: Action::Protected(again),
+                    ..
+                },
+            ] => same_plan(plan, again),
+            _ => false,
+        };
+        if same {
+            Ok(())
+        } else {
+            Err(Refusal::unsupported(
+                Reason::Catalog,
+                "the prepared statement no longer fits the catalog or the policy",
+            )
+            .hint("Prepare the statement again."))
+        }
+    }
+
+    pub(super) fn describe(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+        let target = Target::read(&frame[HEADER..], "Describe")?;
+        self.extended_open = true;
+        let reply = if target.portal {
+            Reply::DescribePortal {
+                portal: self.portals.get(target.name).cloned(),
+            }
+        } else {
+            Reply::DescribeStatement {
+                statement: self.statements.get(target.name).cloned(),
+                own: false,
+            }
+        };
+        self.replies.push_back(reply);
+        self.forward(frame);
+        Ok(())
+    }
+
+    pub(super) fn execute(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+        let message = Execute::read(&frame[HEADER..])?;
+        self.extended_open = true;
+        let portal = self.portals.get(message.portal).cloned();
+        let Some(portal) = portal else {
+            self.replies.push_back(Reply::Execute(None));
+            self.forward(frame);
+            return Ok(());
+        };
+        match &portal.statement.body {
+            PreparedBody::Forward { kind, effects } => {
+                self.note_effects(*effects);
+                self.count(*kind, Outcome::Forwarded);
+                self.replies.push_back(Reply::Execute(None));
+                self.forward(frame);
+            }
+            PreparedBody::Protected {
+                plan, kind, effects, ..
+            } => {
+                let permits = match self.decide(plan) {
+                    Ok(permits) => permits,
+                    Err((refusal, rule)) => {
+                        let (redacted, rule) = (plan.redacted.clone(), Some(rule));
+                        let refuse = Refuse {
+                            refusal,
+                            kind: *kind,
+                            accesses: &plan.accesses,
+                            redacted,
+                            rule,
+                        };
+                        self.refuse_message(false, refuse);
+                        return Ok(());
+                    }
+                };
+                self.note_effects(*effects);
+                let mut draft = self.draft(plan, *kind, &permits);
+                portal.subjects.iter().for_each(|p| draft.subject(*p));
+                self.count(
+                    *kind,
+                    if draft.masked() {
+                        Outcome::Masked
+                    } else {
+                        Outcome::Allowed
+                    },
+                );
+                let mut write = None;
+                if records::writes(&plan.accesses) {
+                    let ticket = self.append_write(&mut draft);
+                    self.server_gate.wait(ticket, self.to_server.position());
+                    self.hold_server();
+                    write = Some(ticket);
+                }
+                let shown = Self::shown(plan, &permits, |i| format_of(portal.format_code(i)), false);
+                let companions = plan.companions.len();
+                let running = Running {
+                    plan: plan.clone(),
+                    kind: *kind,
+                    shown,
+                    statement: Some(portal.statement.clone()),
+                    draft,
+                    companions,
+                    write,
+                    unrecorded_from: None,
+                };
+                self.replies.push_back(Reply::Execute(Some(Box::new(running))));
+                self.forward(frame);
+                for (index, companion) in plan.companions.iter().enumerate() {
+                    let out = self.to_server.tail();
+                    compose::parse(out, COMPANION, companion.as_bytes(), std::iter::empty());
+                    compose::bind_plain(out, COMPANION, COMPANION);
+                    compose::execute(out, COMPANION, 0);
+                    compose::close(out, b'S', COMPANION);
+                    let last = index + 1 == companions;
+                    self.replies
+                        .extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnCompanion { last }]);
+                    self.replies.push_back(Reply::Own(b'3'));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn close_target(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+        let target = Target::read(&frame[HEADER..], "Close")?;
+        self.extended_open = true;
+        let name: Name = target.name.into();
+        let reply = if target.portal {
+            let replaced = self.portals.remove(&name);
+            Reply::ClosePortal { name, replaced }
+        } else {
+            let replaced = self.statements.remove(&name);
+            Reply::CloseStatement { name, replaced }
+        };
+        self.replies.push_back(reply);
+        self.forward(frame);
+        Ok(())
+    }
+}
+
+fn same_plan(a: &Plan, b: &Plan) -> bool {
+    a.splices == b.splices
+        && a.client_params == b.client_params
+        && a.server_params == b.server_params
+        && a.outputs == b.outputs
+        && a.companions == b.companions
+        && a.accesses.len() == b.accesses.len()
+        && a.accesses
+            .iter()
+            .zip(&b.accesses)
+            .all(|(a, b)| a.column == b.column && a.usage == b.usage && a.derived == b.derived)
+}
+
+/// The formats that the server is asked for: binary for sealed columns, for all others what the client asked for.
+fn server_result_formats(plan: &Plan, message: &Bind<'_>) -> Vec<u16> {
+    let given = message.result_formats.len();
+    let shown = |outputs: &&Vec<Output>| {
+        let visible = outputs
+            .iter()
+            .filter(|o| !matches!(o, Output::Column { hidden: true, .. }))
+            .count();
+        given <= 1 || given == visible
+    };
+    // A wrong number of codes is the server's to refuse.
+    let Some(outputs) = plan.outputs.as_ref().filter(shown) else {
+        return (0..given).map(|i| message.result_formats.code(i)).collect();
+    };
+    let mut visible = 0;
+    outputs
+        .iter()
+        .map(|output| match output {
+            Output::Column { hidden: true, .. } => 1,
+            Output::Column { column, .. } if column.mode.is_sealed() => {
+                visible += 1;
+                1
+            }
+            Output::Clear | Output::Column { .. } => {
+                visible += 1;
+                message.result_formats.code(visible - 1)
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,312 @@
+//! From a text to a plan and from a plan to permits: what Query and Parse have in common.
+
+use super::records::Draft;
+use super::rows::{self, Shown};
+use super::{Session, Ticket};
+use crate::metrics::Outcome;
+use crate::plan::{
+    self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Script, Snapshot, StatementKind, SubjectSource,
+    Use,
+};
+use crate::policy::{Circumstances, Permit};
+use crate::value::Format;
+use crate::wire::sqlstate::SqlState;
+use bytes::BytesMut;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// A text as the planner reads it.
+pub(super) enum Text {
+    /// These bytes of the frame, UTF-8.
+    Exact(Range<usize>),
+    /// Not UTF-8: good enough to see whether it may touch anything protected.
+    Lossy(Zeroizing<String>),
+}
+
+impl Text {
+    pub(super) fn get<'a>(&'a self, frame: &'a [u8]) -> &'a str {
+        match self {
+            Text::Exact(range) => frame
+                .get(range.clone())
+                .and_then(|b| std::str::from_utf8(b).ok())
+                .unwrap_or_default(),
+            Text::Lossy(text) => text,
+        }
+    }
+}
+
+pub(super) struct Planned {
+    pub(super) script: Arc<Script>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) text: Text,
+    /// Why nothing protected can be carried out now, whatever the plan.
+    pub(super) obstacle: Option<Refusal>,
+}
+
+impl Session {
+    /// Plans a text, or parks the message until names can be resolved. `None`: parked.
+    pub(super) fn plan(&mut self, tag: u8, frame: &mut BytesMut, sql: Range<usize>, oids: &[u32]) -> Option<Planned> {
+        let extended = tag == b'P';
+        let snapshot = self.snapshot();
+        let (text, readable) = match std::str::from_utf8(&frame[sql.clone()]) {
+            Ok(text) if self.settings.client_utf8 || text.is_ascii() => (Text::Exact(sql), true),
+            _ => (
+                Text::Lossy(Zeroizing::new(String::from_utf8_lossy(&frame[sql]).into_owned())),
+                false,
+            ),
+        };
+        let input = PlanInput {
+            sql: text.get(frame),
+            snapshot: &snapshot,
+            scope: self.lookout.scope(),
+            parameter_oids: oids,
+            standard_conforming_strings: self.settings.standard_conforming_strings,
+            extended,
+        };
+        let touches = plan::may_touch(&input);
+        if touches && !self.lookout.is_current() && !self.lookout.take_failed() && self.ask(extended) {
+            let frame = std::mem::take(frame);
+            self.park(tag, frame);
+            return None;
+        }
+        let unresolved = touches && !self.lookout.is_current();
+        let source = text.get(frame);
+        let input = PlanInput {
+            sql: source,
+            snapshot: &snapshot,
+            scope: self.lookout.scope(),
+            parameter_oids: oids,
+            standard_conforming_strings: self.settings.standard_conforming_strings,
+            extended,
+        };
+        let script = if touches {
+            let key = self.database.plans.key(&input);
+            match self.database.plans.get(&key) {
+                Some(script) => {
+                    self.shared.metrics.plan_cache_hits.inc();
+                    script
+                }
+                None => {
+                    self.shared.metrics.plan_cache_misses.inc();
+                    let begun = Instant::now();
+                    let script = Arc::new(plan::plan(input));
+                    crate::metrics::Metrics::observe(&self.shared.metrics.planning_seconds, begun.elapsed());
+                    self.database.plans.put(key, script.clone());
+                    script
+                }
+            }
+        } else {
+            Arc::new(plan::plan(input))
+        };
+        let protected = script.statements.iter().any(|s| !matches!(s.action, Action::Forward));
+        // A name that the catalog does not have yet may have come to be through another connection just now.
+        let unknown = touches
+            && script.statements.iter().any(|s| match &s.action {
+                Action::Forward => {
+                    s.effects.catalog
+                        && matches!(
+                            s.kind,
+                            StatementKind::Select
+                                | StatementKind::Insert
+                                | StatementKind::Update
+                                | StatementKind::Delete
+                        )
+                }
+                Action::Refuse(refused) => refused.refusal.reason == Reason::Catalog,
+                Action::Protected(_) => false,
+            });
+        if unknown && !unresolved && !self.lookout.take_asked_again() {
+            self.lookout.catalog_stale();
+            self.lookout.ask_once_more();
+            if self.ask(extended) {
+                let frame = std::mem::take(frame);
+                self.park(tag, frame);
+                return None;
+            }
+        }
+        let obstacle = if !protected {
+            None
+        } else if unresolved {
+            Some(
+                Refusal::unsupported(
+                    Reason::Catalog,
+                    "names can't be resolved now, so a statement that may touch protected columns is not carried out",
+                )
+                .hint("End the failed transaction first, in a message of its own."),
+            )
+        } else if !readable || !self.settings.client_utf8 || !self.settings.server_utf8 {
+            Some(
+                Refusal::unsupported(
+                    Reason::Protocol,
+                    "statements on protected columns need client_encoding and server_encoding UTF8",
+                )
+                .hint("SET client_encoding = 'UTF8'."),
+            )
+        } else {
+            None
+        };
+        Some(Planned {
+            script,
+            snapshot,
+            text,
+            obstacle,
+        })
+    }
+
+    /// Notes what a statement may change of the state that the session keeps.
+    pub(super) fn note_effects(&mut self, effects: Effects) {
+        if effects.catalog {
+            self.lookout.catalog_stale();
+        }
+        if effects.scope {
+            self.lookout.scope_stale();
+        }
+        if effects.catalog || effects.scope {
+            self.lookout.changed();
+        }
+    }
+
+    /// Asks the policy. The profile follows a reload.
+    pub(super) fn decide(&mut self, plan: &Plan) -> Result<Vec<Permit>, (Refusal, Arc<str>)> {
+        let policy = self.shared.policy.load_full();
+        if !Arc::ptr_eq(&policy, &self.policy) {
+            self.profile = policy.handler(
+                &self.database.name,
+                &self.origin.login_role,
+                self.origin.purpose.as_deref(),
+            );
+            let mut origin = (*self.origin).clone();
+            origin.handler = self.profile.handler.clone();
+            origin.handler_kind = self.profile.kind.clone();
+            origin.purpose = self.profile.purpose.clone();
+            self.origin = Arc::new(origin);
+            self.policy = policy;
+        }
+        let circumstances = Circumstances {
+            client_addr: self.peer.addr.map(|a| a.ip()),
+            now: self.now() / 1_000_000,
+        };
+        let permits = self
+            .policy
+            .decide(&self.profile, &circumstances, &plan.accesses)
+            .map_err(|denied| {
+                let refusal = Refusal {
+                    sqlstate: SqlState::INSUFFICIENT_PRIVILEGE,
+                    reason: if denied.masked_only {
+                        Reason::MaskedExpression
+                    } else {
+                        Reason::Denied
+                    },
+                    column: plan.accesses.get(denied.access).map(|a| a.column.name.clone()),
+                    message: denied.message,
+                    hint: Some(denied.hint),
+                };
+                (refusal, denied.rule)
+            })?;
+        if !self.shared.journal.is_healthy() {
+            return Err((Self::journal_refusal(), Arc::from("journal")));
+        }
+        Ok(permits)
+    }
+
+    pub(super) fn shown(
+        plan: &Plan,
+        permits: &[Permit],
+        format: impl Fn(usize) -> Format,
+        simple: bool,
+    ) -> Arc<[Shown]> {
+        let Some(outputs) = &plan.outputs else {
+            return Arc::from([]);
+        };
+        let read = |id| {
+            plan.accesses
+                .iter()
+                .zip(permits)
+                .find(|(a, _)| a.column.id == id && a.usage == Use::Read)
+                .map(|(_, p)| p)
+        };
+        let mut visible = 0;
+        outputs
+            .iter()
+            .map(|output| match output {
+                Output::Column { hidden: true, .. } => Shown::Hidden,
+                Output::Clear => {
+                    visible += 1;
+                    Shown::Unchanged {
+                        format: format(visible - 1),
+                    }
+                }
+                Output::Column { column, .. } => {
+                    let format = format(visible);
+                    visible += 1;
+                    match read(column.id) {
+                        Some(permit) => {
+                            let stored = match (simple, column.mode.is_sealed()) {
+                                (true, _) => Format::Text,
+                                (false, true) => Format::Binary,
+                                (false, false) => format,
+                            };
+                            Shown::Value {
+                                column: column.clone(),
+                                permit: permit.clone(),
+                                format,
+                                stored,
+                            }
+                        }
+                        // No access was declared for a column that comes out: never shown.
+                        None => Shown::Hidden,
+                    }
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn draft(&self, plan: &Plan, kind: StatementKind, permits: &[Permit]) -> Draft {
+        let text = &plan.redacted;
+        let origin = self.origin.clone();
+        Draft::new(
+            self.now(),
+            origin,
+            &self.policy,
+            kind,
+            &plan.accesses,
+            permits,
+            text,
+            plan.aggregate,
+        )
+    }
+
+    pub(super) fn pseudonyms<'v>(
+        &self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        value: impl Fn(&SubjectSource) -> Option<(Format, std::borrow::Cow<'v, [u8]>)>,
+    ) -> Vec<[u8; 16]> {
+        let keyring = self.database.keyring.load();
+        let Some(keyring) = keyring.as_ref() else {
+            return Vec::new();
+        };
+        plan.subjects
+            .iter()
+            .filter_map(|source| {
+                let (SubjectSource::Param { table, .. }
+                | SubjectSource::Literal { table, .. }
+                | SubjectSource::Output { table, .. }) = source;
+                let (format, bytes) = value(source)?;
+                let key = rows::subject_key(rows::subject_type(source, snapshot)?, format, &bytes)?;
+                Some(keyring.pseudonym(table, &key))
+            })
+            .collect()
+    }
+
+    pub(super) fn count(&self, kind: StatementKind, outcome: Outcome) {
+        self.shared.metrics.statement(kind, outcome);
+    }
+
+    pub(super) fn append_write(&mut self, draft: &mut Draft) -> Ticket {
+        let record = draft.record(self.now(), None, "");
+        self.append(record)
+    }
+}

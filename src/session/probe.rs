@@ -1,0 +1,216 @@
+//! pgward's own questions, asked on the session's own connection, so that the answers hold for this session and transaction: how
+//! names resolve (search_path, temporary tables) and, after DDL, the catalog itself.
+//!
+//! Asked only before a statement is planned that mentions a sensitive name. In the simple protocol as a Query of its own; between extended
+//! messages without a Sync, which would commit the implicit transaction (WIRE 12).
+
+use super::state::{Question, Reply};
+use super::{Effect, Session};
+use crate::plan::introspect::{CATALOG_QUERY, SCOPE_QUERY, ScopeProbe, SnapshotBuilder};
+use crate::plan::{NameScope, Snapshot};
+use crate::wire::compose;
+use crate::wire::frame::Malformed;
+use crate::wire::read::DataRow;
+use bytes::BytesMut;
+use std::sync::Arc;
+
+const NAME: &[u8] = b"pgward_probe";
+
+/// What the session knows of names and catalog, and what it is finding out.
+#[derive(Default)]
+pub(super) struct Lookout {
+    scope: NameScope,
+    scope_known: bool,
+    /// The last answer said that the session has temporary relations.
+    temp_relations: bool,
+    /// A catalog loaded on this connection: it sees what the transaction has not committed, and temporary relations.
+    private: Option<Private>,
+    catalog_stale: bool,
+    /// The catalog or the scope changed in the running transaction: its end changes them again.
+    changed_in_transaction: bool,
+    asking: Vec<Question>,
+    builder: Option<SnapshotBuilder>,
+    failed: bool,
+    /// The catalog was loaded again for the very message that is planned next: once is enough.
+    again: bool,
+}
+
+struct Private {
+    snapshot: Arc<Snapshot>,
+    /// Version of the shared snapshot at that time.
+    shared: u64,
+}
+
+impl Lookout {
+    pub(super) fn is_asking(&self) -> bool {
+        !self.asking.is_empty()
+    }
+    pub(super) fn scope_stale(&mut self) {
+        self.scope_known = false;
+    }
+    pub(super) fn catalog_stale(&mut self) {
+        self.catalog_stale = true;
+        self.scope_known = false;
+    }
+    pub(super) fn changed(&mut self) {
+        self.changed_in_transaction = true;
+    }
+    pub(super) fn scope(&self) -> &NameScope {
+        &self.scope
+    }
+    /// Whether names can be resolved now.
+    pub(super) fn is_current(&self) -> bool {
+        self.scope_known && !self.catalog_stale
+    }
+    /// Whether the message that is planned now made the catalog be loaded already.
+    pub(super) fn take_asked_again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
+    }
+    pub(super) fn ask_once_more(&mut self) {
+        self.again = true;
+    }
+    /// The next message may have the catalog loaded again.
+    pub(super) fn asked_enough(&mut self) {
+        self.again = false;
+    }
+    /// Questions that were discarded with the client's messages will not be answered.
+    pub(super) fn give_up(&mut self) {
+        if !self.asking.is_empty() {
+            self.asking.clear();
+            self.builder = None;
+            self.failed = true;
+        }
+    }
+    /// Whether the last question went unanswered.
+    pub(super) fn take_failed(&mut self) -> bool {
+        std::mem::take(&mut self.failed)
+    }
+}
+
+impl Session {
+    /// The catalog as this session sees it.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        match &self.lookout.private {
+            Some(private) => private.snapshot.clone(),
+            None => self.database.catalog.load_full(),
+        }
+    }
+
+    /// A transaction ended: what it changed is settled.
+    pub(super) fn transaction_ended(&mut self) {
+        if std::mem::take(&mut self.lookout.changed_in_transaction) {
+            self.lookout.scope_known = false;
+            if self.lookout.private.is_some() || self.lookout.catalog_stale {
+                self.lookout.catalog_stale = true;
+                self.effects.push_back(Effect::CatalogChanged);
+            }
+        } else if let Some(private) = &self.lookout.private {
+            // The shared catalog has been loaded again since: it knows all that is committed.
+            if !self.lookout.temp_relations && private.shared != self.database.catalog.load().version {
+                self.lookout.private = None;
+            }
+        }
+    }
+
+    /// Asks what has to be known before the next statement is planned. False: it can't be asked now (the transaction has failed).
+    pub(super) fn ask(&mut self, extended: bool) -> bool {
+        if self.transaction == b'E' && self.replies.is_empty() {
+            return false;
+        }
+        let mut questions = Vec::with_capacity(2);
+        if !self.lookout.scope_known {
+            questions.push((Question::Scope, SCOPE_QUERY));
+        }
+        if self.lookout.catalog_stale {
+            questions.push((Question::Catalog, CATALOG_QUERY));
+        }
+        let out = self.to_server.tail();
+        for (question, sql) in questions {
+            self.lookout.asking.push(question);
+            if extended || self.extended_open {
+                compose::parse(out, NAME, sql.as_bytes(), std::iter::empty());
+                compose::bind_plain(out, NAME, NAME);
+                compose::execute(out, NAME, 0);
+                compose::close(out, b'P', NAME);
+                compose::close(out, b'S', NAME);
+                compose::bare(out, b'H');
+                self.extended_open = true;
+                self.replies
+                    .extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnRows(question)]);
+                self.replies.extend([Reply::Own(b'3'), Reply::Own(b'3')]);
+            } else {
+                compose::query(out, sql.as_bytes());
+                self.replies.push_back(Reply::OwnQuery(question));
+            }
+        }
+        self.lookout.is_asking()
+    }
+
+    /// A row of an answer.
+    pub(super) fn answer_row(&mut self, question: Question, body: &[u8]) -> Result<(), Malformed> {
+        let mut row = DataRow::read(body)?;
+        let values = (0..row.count).map(|_| row.value()).collect::<Result<Vec<_>, _>>()?;
+        row.done()?;
+        let taken = match question {
+            Question::Scope => ScopeProbe::parse(&values).map(|probe| {
+                self.lookout.scope = probe.scope;
+                self.lookout.scope_known = true;
+                self.settings.style.bytea_hex = probe.bytea_hex;
+                self.settings.style.extra_float_digits = probe.extra_float_digits;
+                if probe.temp_relations != self.lookout.temp_relations
+                    || probe.temp_relations && self.lookout.private.is_none()
+                {
+                    // Temporary relations shadow others and stand in no shared catalog.
+                    self.lookout.catalog_stale = true;
+                }
+                self.lookout.temp_relations = probe.temp_relations;
+            }),
+            Question::Catalog => self
+                .lookout
+                .builder
+                .get_or_insert_with(|| SnapshotBuilder::new(self.database.declarations.load_full()))
+                .row(&values),
+        };
+        if let Err(fault) = taken {
+            tracing::error!(session = %self.origin.session_id, "unexpected answer about the catalog: {fault}");
+            self.lookout.failed = true;
+        }
+        Ok(())
+    }
+
+    /// An answer is complete (or failed: then what was asked stays unknown).
+    pub(super) fn answered(&mut self, question: Question, complete: bool) {
+        self.lookout.asking.retain(|q| *q != question);
+        if !complete {
+            self.lookout.failed = true;
+            self.lookout.builder = None;
+        } else if question == Question::Catalog
+            && let Some(builder) = self.lookout.builder.take()
+            && !self.lookout.failed
+        {
+            let shared = self.database.catalog.load();
+            let loaded = builder.finish();
+            // The same content: the shared one keeps its plans.
+            self.lookout.private = (loaded.fingerprint != shared.fingerprint).then(|| Private {
+                snapshot: Arc::new(loaded),
+                shared: shared.version,
+            });
+            self.lookout.catalog_stale = false;
+        }
+    }
+
+    /// Offers the message again that waited for the answers.
+    pub(super) fn unpark(&mut self) {
+        if self.lookout.is_asking() {
+            return;
+        }
+        if let Some((tag, frame)) = self.parked.take() {
+            self.client_frame(tag, frame);
+        }
+    }
+
+    /// Keeps a message until the answers are there.
+    pub(super) fn park(&mut self, tag: u8, frame: BytesMut) {
+        self.parked = Some((tag, frame));
+    }
+}

@@ -1,0 +1,157 @@
+//! Rows of protected statements: rewritten, and released when their record is durable.
+
+use super::Session;
+use super::rows::{self, RowFault, Shown};
+use super::state::{Running, Verified};
+use crate::plan::SubjectSource;
+use crate::wire::frame::{self, HEADER, Malformed};
+use bytes::BytesMut;
+
+/// Bytes of rows that one record covers at most before they are released.
+const RELEASE_BYTES: u64 = 128 * 1024;
+
+impl Session {
+    /// One answer of a protected statement. Gives it back while more is to come.
+    pub(super) fn running(
+        &mut self,
+        tag: u8,
+        frame: &BytesMut,
+        mut running: Box<Running>,
+    ) -> Result<Option<Box<Running>>, Malformed> {
+        match tag {
+            b'T' => {
+                let outputs = running.plan.outputs.clone();
+                self.protected_description(frame, outputs.as_deref(), None, false, |_| 0)?;
+                Ok(Some(running))
+            }
+            b'D' => {
+                self.row(frame, &mut running)?;
+                Ok(Some(running))
+            }
+            b'C' | b'I' | b's' => {
+                self.finish(&mut running, "");
+                if running.companions > 0 {
+                    self.withheld = Some(frame.clone());
+                } else {
+                    self.emit(frame);
+                }
+                Ok(None)
+            }
+            _ => Err(Self::unexpected(tag)),
+        }
+    }
+
+    pub(super) fn row(&mut self, frame: &BytesMut, running: &mut Running) -> Result<(), Malformed> {
+        if self.mute {
+            return Ok(());
+        }
+        if running
+            .statement
+            .as_ref()
+            .is_some_and(|s| s.verified() == Verified::Differs)
+        {
+            self.fail_running(running, rows::lineage_mismatch("its description differs from the plan"));
+            return Ok(());
+        }
+        let body = &frame[HEADER..];
+        if running.plan.outputs.is_none() {
+            // Nothing protected comes out; yet the record of what was searched is durable before.
+            self.begin_unrecorded(running);
+            self.to_client.put(frame);
+            running.draft.rows += 1;
+            self.release_when_full(running);
+            return Ok(());
+        }
+        let keyring = self.database.keyring.load();
+        let Some(keyring) = keyring.as_ref() else {
+            drop(keyring);
+            self.fail_running(running, super::refuse::no_keyring());
+            return Ok(());
+        };
+        self.begin_unrecorded(running);
+        let out = self.to_client.tail();
+        let start = frame::begin(out, b'D');
+        let style = &self.settings.style;
+        match rows::rewrite(body, &running.shown, keyring, style, &mut self.scratch, out) {
+            Ok(tally) => {
+                frame::end(out, start);
+                self.shared.metrics.values_opened.inc_by(tally.opened);
+                running.draft.bytes += tally.bytes;
+                running.draft.rows += 1;
+            }
+            Err(fault) => {
+                out.truncate(start);
+                match fault {
+                    RowFault::Malformed(fault) => return Err(fault),
+                    RowFault::Refused(refusal) => self.fail_running(running, refusal),
+                }
+                return Ok(());
+            }
+        }
+        self.row_subjects(body, running);
+        self.release_when_full(running);
+        Ok(())
+    }
+
+    pub(super) fn row_subjects(&mut self, body: &[u8], running: &mut Running) {
+        if running.plan.subjects.is_empty() {
+            return;
+        }
+        let snapshot = self.snapshot();
+        let keyring = self.database.keyring.load();
+        let Some(keyring) = keyring.as_ref() else { return };
+        for source in &running.plan.subjects {
+            let SubjectSource::Output { index, table } = source else {
+                continue;
+            };
+            let format = match running.shown.get(*index) {
+                Some(Shown::Unchanged { format }) => *format,
+                _ => continue,
+            };
+            let key = rows::column_value(body, *index)
+                .zip(rows::subject_type(source, &snapshot))
+                .and_then(|(value, oid)| rows::subject_key(oid, format, value));
+            if let Some(key) = key {
+                running.draft.subject(keyring.pseudonym(table, &key));
+            }
+        }
+    }
+
+    /// From here on output waits for a record that is still to be made.
+    pub(super) fn begin_unrecorded(&mut self, running: &mut Running) {
+        if running.unrecorded_from.is_none() {
+            let at = self.to_client.position();
+            running.unrecorded_from = Some(at);
+            self.client_gate.set_open(Some(at));
+            self.hold_client();
+        }
+    }
+
+    pub(super) fn release_when_full(&mut self, running: &mut Running) {
+        let Some(from) = running.unrecorded_from else { return };
+        if running.draft.is_full() || self.to_client.position() - from >= RELEASE_BYTES {
+            self.submit(running, "");
+        }
+    }
+
+    /// Submits the record of what has gathered; its rows are released when it is durable.
+    pub(super) fn submit(&mut self, running: &mut Running, sqlstate: &str) {
+        let rows = Some(running.draft.rows);
+        let record = running.draft.record(self.now(), rows, sqlstate);
+        let ticket = self.append(record);
+        let at = running
+            .unrecorded_from
+            .take()
+            .unwrap_or_else(|| self.to_client.position());
+        self.client_gate.set_open(None);
+        self.client_gate.wait(ticket, at);
+        self.hold_client();
+    }
+
+    /// The end of a protected statement: what no record covers yet gets one.
+    pub(super) fn finish(&mut self, running: &mut Running, sqlstate: &str) {
+        if !self.mute && (running.unrecorded_from.is_some() || !running.draft.recorded) {
+            self.submit(running, sqlstate);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Messages from the server, each matched with what it owes.
+
+use super::refuse::Refuse;
+use super::state::{Expect, Question, Reply};
+use super::{Phase, Session, Stream};
+use crate::plan::{Reason, Refusal};
+use crate::wire::frame::{self, HEADER, Malformed, Scan};
+use crate::wire::read;
+use bytes::BytesMut;
+use std::collections::VecDeque;
+
+impl Session {
+    /// Takes whole frames from the front of what the server sent.
+    pub fn from_server(&mut self, input: &mut BytesMut) {
+        loop {
+            if self.phase == Phase::Closing {
+                input.clear();
+                return;
+            }
+            if !self.wants_server() {
+                return;
+            }
+            if let Some((left, how)) = self.server_stream {
+                let taken = input.split_to(left.min(input.len()));
+                self.server_stream = (left > taken.len()).then(|| (left - taken.len(), how));
+                if how == Stream::Forward {
+                    self.to_client.put_bytes(taken.freeze());
+                }
+                if self.server_stream.is_some() {
+                    return;
+                }
+                continue;
+            }
+            if self.passes_rows() && self.pass_run(input) {
+                continue;
+            }
+            let (tag, size) = match frame::scan(input) {
+                Ok(Scan::Partial) => return,
+                Ok(Scan::Frame { tag, size }) => (tag, size),
+                Err(fault) => return self.malformed("server", &fault),
+            };
+            if input.len() < size {
+                if size > self.policy.file().limits.max_rewritten_message_bytes {
+                    self.too_long(size);
+                    continue;
+                }
+                input.reserve((size - input.len()).min(1 << 20));
+                return;
+            }
+            let frame = input.split_to(size);
+            if let Err(fault) = self.server_frame(tag, frame) {
+                return self.malformed("server", &fault);
+            }
+        }
+    }
+
+    /// Whether rows go through as they come.
+    pub(super) fn passes_rows(&self) -> bool {
+        if self.phase != Phase::Ready {
+            return false;
+        }
+        match self.replies.front() {
+            Some(Reply::Execute(None)) => true,
+            Some(Reply::Query(expected)) => matches!(expected.front(), None | Some(Expect::Plain)),
+            _ => false,
+        }
+    }
+
+    /// Forwards a run of DataRow and CopyData frames, the last of which may be incomplete, in one piece.
+    pub(super) fn pass_run(&mut self, input: &mut BytesMut) -> bool {
+        let mut run = 0;
+        let mut beyond = 0;
+        while let Ok(Scan::Frame { tag: b'D' | b'd', size }) = frame::scan(&input[run..]) {
+            if input.len() - run < size {
+                beyond = size - (input.len() - run);
+                run = input.len();
+                break;
+            }
+            run += size;
+        }
+        if run == 0 {
+            return false;
+        }
+        let how = if self.mute { Stream::Discard } else { Stream::Forward };
+        let taken = input.split_to(run);
+        if how == Stream::Forward {
+            self.to_client.put_bytes(taken.freeze());
+        }
+        self.server_stream = (beyond > 0).then_some((beyond, how));
+        true
+    }
+
+    /// A message that would have to be rewritten is longer than pgward buffers.
+    pub(super) fn too_long(&mut self, size: usize) {
+        let cap = self.policy.file().limits.max_rewritten_message_bytes;
+        self.fail(Refuse::plain(
+            Refusal::unsupported(
+                Reason::Limit,
+                format!("a row of {size} bytes can't be opened: the limit is {cap} bytes"),
+            )
+            .hint("Select fewer or shorter columns, or raise [limits] max_rewritten_message_bytes."),
+        ));
+        self.server_stream = Some((size, Stream::Discard));
+    }
+
+    /// Passes a frame on, unless the client is to hear nothing.
+    pub(super) fn emit(&mut self, frame: &[u8]) {
+        if !self.mute {
+            self.to_client.put(frame);
+        }
+    }
+
+    pub(super) fn server_frame(&mut self, tag: u8, frame: BytesMut) -> Result<(), Malformed> {
+        if self.phase == Phase::Login {
+            return self.login_from_server(tag, frame);
+        }
+        match tag {
+            b'N' | b'A' => {
+                self.to_client.put(&frame);
+                Ok(())
+            }
+            b'S' => {
+                self.follow(&frame[HEADER..])?;
+                self.to_client.put(&frame);
+                Ok(())
+            }
+            b'E' => self.error(frame),
+            b'Z' => self.ready(frame),
+            _ => self.answer(tag, frame),
+        }
+    }
+
+    pub(super) fn unexpected(tag: u8) -> Malformed {
+        Malformed::new(format!("unexpected message of type {}", frame::show_tag(tag)))
+    }
+
+    /// Anything but errors, notices and ReadyForQuery: by what the server owes.
+    pub(super) fn answer(&mut self, tag: u8, frame: BytesMut) -> Result<(), Malformed> {
+        let Some(reply) = self.replies.pop_front() else {
+            return Err(Self::unexpected(tag));
+        };
+        let body = &frame[HEADER..];
+        let keep = match reply {
+            Reply::Parse { .. } if tag == b'1' => {
+                self.emit(&frame);
+                None
+            }
+            Reply::Bind { .. } if tag == b'2' => {
+                self.emit(&frame);
+                None
+            }
+            Reply::CloseStatement { .. } | Reply::ClosePortal { .. } if tag == b'3' => {
+                self.emit(&frame);
+                None
+            }
+            Reply::DescribeStatement { statement, own } => self.described_statement(tag, &frame, statement, own)?,
+            Reply::DescribePortal { portal } => {
+                self.described_portal(tag, &frame, portal)?;
+                None
+            }
+            Reply::Execute(None) => self.plain_execute(tag, &frame)?,
+            Reply::Execute(Some(running)) => self
+                .running(tag, &frame, running)?
+                .map(|running| Reply::Execute(Some(running))),
+            Reply::Own(expected) if expected == tag => {
+                self.unpark();
+                None
+            }
+            Reply::OwnCompanion { last } if matches!(tag, b'C' | b'I') => {
+                self.companion_done(last);
+                None
+            }
+            Reply::OwnRows(question) => self.own_rows(tag, body, question)?.then_some(Reply::OwnRows(question)),
+            Reply::OwnQuery(question) => {
+                self.own_rows(tag, body, question)?;
+                Some(Reply::OwnQuery(question))
+            }
+            Reply::Query(expected) => {
+                let expected = self.query_answer(tag, &frame, expected)?;
+                Some(Reply::Query(expected))
+            }
+            Reply::FunctionCall if tag == b'V' => {
+                self.emit(&frame);
+                Some(Reply::FunctionCall)
+            }
+            _ => return Err(Self::unexpected(tag)),
+        };
+        if let Some(reply) = keep {
+            self.replies.push_front(reply);
+        }
+        Ok(())
+    }
+
+    /// A row (or the end) of pgward's own question. True: more is to come.
+    pub(super) fn own_rows(&mut self, tag: u8, body: &[u8], question: Question) -> Result<bool, Malformed> {
+        match tag {
+            b'T' => Ok(true),
+            b'D' => self.answer_row(question, body).map(|()| true),
+            b'C' => {
+                self.answered(question, true);
+                Ok(false)
+            }
+            _ => Err(Self::unexpected(tag)),
+        }
+    }
+
+    pub(super) fn plain_execute(&mut self, tag: u8, frame: &BytesMut) -> Result<Option<Reply>, Malformed> {
+        match tag {
+            b'C' | b'I' | b's' => {
+                self.emit(frame);
+                Ok(None)
+            }
+            b'D' | b'd' | b'c' | b'H' => {
+                self.emit(frame);
+                Ok(Some(Reply::Execute(None)))
+            }
+            b'G' | b'W' => {
+                self.begin_copy_in();
+                self.emit(frame);
+                Ok(Some(Reply::Execute(None)))
+            }
+            _ => Err(Self::unexpected(tag)),
+        }
+    }
+
+    /// During COPY FROM STDIN the server ignores Sync (WIRE 26): those sent ahead get no answer.
+    pub(super) fn begin_copy_in(&mut self) {
+        self.copy_in = true;
+        while matches!(self.replies.front(), Some(Reply::Sync)) {
+            self.replies.pop_front();
+        }
+    }
+
+    pub(super) fn query_answer(
+        &mut self,
+        tag: u8,
+        frame: &BytesMut,
+        mut expected: VecDeque<Expect>,
+    ) -> Result<VecDeque<Expect>, Malformed> {
+        let next = expected.pop_front();
+        match next {
+            None | Some(Expect::Plain) => {
+                let tracked = next.is_some();
+                match tag {
+                    b'T' => self.plain_description(frame)?,
+                    b'G' | b'W' => {
+                        self.copy_in = true;
+                        self.emit(frame);
+                    }
+                    b'D' | b'C' | b'I' | b'd' | b'c' | b'H' => self.emit(frame),
+                    _ => return Err(Self::unexpected(tag)),
+                }
+                if tracked && !matches!(tag, b'C' | b'I') {
+                    expected.push_front(Expect::Plain);
+                }
+            }
+            Some(Expect::Protected(running)) => {
+                if let Some(running) = self.running(tag, frame, running)? {
+                    expected.push_front(Expect::Protected(running));
+                }
+            }
+            // The server did not refuse what was made to fail, or something was carried out that wasn't planned.
+            Some(Expect::Refused(_)) => return Err(Self::unexpected(tag)),
+            Some(Expect::Companion { last }) => match tag {
+                b'C' | b'I' => self.companion_done(last),
+                b'T' | b'D' => expected.push_front(Expect::Companion { last }),
+                _ => return Err(Self::unexpected(tag)),
+            },
+        }
+        Ok(expected)
+    }
+
+    pub(super) fn companion_done(&mut self, last: bool) {
+        if last && let Some(frame) = self.withheld.take() {
+            self.emit(&frame);
+        }
+    }
+
+    pub(super) fn ready(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+        let state = read::ready_for_query(&frame[HEADER..])?;
+        let ended = state == b'I';
+        self.transaction = state;
+        self.copy_in = false;
+        self.withheld = None;
+        let own = match self.replies.pop_front() {
+            Some(Reply::OwnQuery(_)) => true,
+            Some(Reply::Query(_) | Reply::FunctionCall | Reply::Sync) => false,
+            _ => return Err(Self::unexpected(b'Z')),
+        };
+        if ended {
+            // Portals do not outlive their transaction.
+            if !self.replies.iter().any(|r| matches!(r, Reply::Bind { .. })) {
+                self.portals.clear();
+            }
+            if !own {
+                self.transaction_ended();
+            }
+        }
+        if own {
+            if let Some(Reply::OwnQuery(_)) = self.replies.front() {
+                return Ok(());
+            }
+            self.lookout.give_up();
+            self.unpark();
+        } else {
+            self.to_client.put(&frame);
+            self.mute = false;
+        }
+        self.stop_if_idle();
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! What a session keeps: prepared statements, portals, and what the server still owes.
+
+use super::Ticket;
+use super::records::Draft;
+use super::rows::Shown;
+use crate::plan::{Effects, Plan, Refusal, StatementKind};
+use crate::value::Format;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use zeroize::Zeroizing;
+
+/// A statement's or portal's name, in the client's bytes.
+pub(super) type Name = Box<[u8]>;
+
+/// A prepared statement, as far as pgward has to know it.
+pub(super) struct Prepared {
+    pub(super) body: PreparedBody,
+    /// Whether the server's description agreed with the plan.
+    verified: AtomicU8,
+}
+
+pub(super) enum PreparedBody {
+    /// Nothing protected in it.
+    Forward { kind: StatementKind, effects: Effects },
+    /// Carried out by a plan.
+    Protected {
+        plan: Arc<Plan>,
+        kind: StatementKind,
+        effects: Effects,
+        /// The text, to plan it again when the catalog changes.
+        sql: Arc<Zeroizing<String>>,
+        oids: Arc<[u32]>,
+        /// Version of the snapshot that it was planned with.
+        version: u64,
+    },
+}
+
+/// What is known of a protected statement's description.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verified {
+    Open,
+    Agrees,
+    Differs,
+}
+
+impl Prepared {
+    pub(super) fn new(body: PreparedBody) -> Self {
+        Self {
+            body,
+            verified: AtomicU8::new(0),
+        }
+    }
+    pub(super) fn verified(&self) -> Verified {
+        match self.verified.load(Ordering::Relaxed) {
+            0 => Verified::Open,
+            1 => Verified::Agrees,
+            _ => Verified::Differs,
+        }
+    }
+    pub(super) fn set_verified(&self, agrees: bool) {
+        self.verified.store(if agrees { 1 } else { 2 }, Ordering::Relaxed);
+    }
+}
+
+/// A bound portal.
+pub(super) struct Portal {
+    pub(super) statement: Arc<Prepared>,
+    /// Result formats as the client asked: none, one for all, one each.
+    pub(super) formats: Box<[u16]>,
+    /// Subjects that the parameters or literals name.
+    pub(super) subjects: Vec<[u8; 16]>,
+}
+
+impl Portal {
+    /// The client's format code of a result column.
+    pub(super) fn format_code(&self, index: usize) -> u16 {
+        match &*self.formats {
+            [] => 0,
+            [one] => *one,
+            many => many.get(index).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// A wire format by its code; codes that the server would refuse count as text, and the server refuses them.
+pub(super) fn format_of(code: u16) -> Format {
+    if code == 1 { Format::Binary } else { Format::Text }
+}
+
+/// A protected statement under way.
+pub(super) struct Running {
+    pub(super) plan: Arc<Plan>,
+    pub(super) kind: StatementKind,
+    pub(super) shown: Arc<[Shown]>,
+    /// The description must have agreed before a row is given out.
+    pub(super) statement: Option<Arc<Prepared>>,
+    pub(super) draft: Draft,
+    /// Companion statements whose answers are still to come before the client hears of the end.
+    pub(super) companions: usize,
+    /// The record that has to be durable before it is forwarded, for a write.
+    pub(super) write: Option<Ticket>,
+    /// Where in the output to the client rows begin that no record covers yet.
+    pub(super) unrecorded_from: Option<u64>,
+}
+
+/// What one statement of a Query answers with.
+pub(super) enum Expect {
+    Plain,
+    Protected(Box<Running>),
+    Refused(Box<Refused>),
+    /// pgward's own statement behind a protected one; `last`: the client hears of the end now.
+    Companion {
+        last: bool,
+    },
+}
+
+/// A statement in whose place the server got one that fails.
+pub(super) struct Refused {
+    /// What the server's error must mention to be ours.
+    pub(super) marker: String,
+    pub(super) refusal: Refusal,
+}
+
+/// Which of pgward's own questions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Question {
+    Scope,
+    Catalog,
+}
+
+/// What the server owes, in order.
+pub(super) enum Reply {
+    /// ParseComplete. `replaced`: what the name meant before (`None`: nothing).
+    Parse {
+        name: Name,
+        replaced: Option<Arc<Prepared>>,
+    },
+    /// BindComplete
+    Bind { name: Name, replaced: Option<Arc<Portal>> },
+    /// CloseComplete
+    CloseStatement {
+        name: Name,
+        replaced: Option<Arc<Prepared>>,
+    },
+    /// CloseComplete
+    ClosePortal { name: Name, replaced: Option<Arc<Portal>> },
+    /// ParameterDescription, then RowDescription or NoData. `own`: pgward asks for itself.
+    DescribeStatement {
+        statement: Option<Arc<Prepared>>,
+        own: bool,
+    },
+    /// RowDescription or NoData
+    DescribePortal { portal: Option<Arc<Portal>> },
+    /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute(Option<Box<Running>>),
+    /// ErrorResponse in place of a refused Parse, Bind or Execute.
+    Refused(Box<Refused>),
+    /// One of these bare answers of pgward's own: `1`, `2`, `3`.
+    Own(u8),
+    /// The end of a companion's Execute; `last`: the client hears of the end now.
+    OwnCompanion { last: bool },
+    /// Rows of pgward's own question in the extended protocol.
+    OwnRows(Question),
+    /// The same as a simple query, with its ReadyForQuery.
+    OwnQuery(Question),
+    /// ReadyForQuery after Sync.
+    Sync,
+    /// Everything that a Query answers, up to ReadyForQuery. Empty where nothing has to be followed.
+    Query(VecDeque<Expect>),
+    /// FunctionCallResponse, then ReadyForQuery.
+    FunctionCall,
+}
+
+/// A statement with which the server answers an error that pgward replaces by the refusal's own text: transaction
+/// state, discard-until-Sync and the order of answers stay the server's.
+pub(super) fn poison(number: u64) -> (String, String) {
+    let marker = format!("pgward refuses this statement ({number})");
+    let sql = format!("SELECT \"{marker}\"");
+    (marker, sql)
+}
