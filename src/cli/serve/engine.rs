@@ -394,12 +394,7 @@ impl Engine {
 }
 
 /// When a load balancer should send clients here.
-fn readiness(
-    file: &File,
-    shared: &Arc<Shared>,
-    databases: &Arc<Databases>,
-    stopping: &Arc<AtomicBool>,
-) -> Readiness {
+fn readiness(file: &File, shared: &Arc<Shared>, databases: &Arc<Databases>, stopping: &Arc<AtomicBool>) -> Readiness {
     // Several looks may fail before it matters.
     let longest = CATALOG_AGE_MIN.max(Duration::from_secs(file.limits.catalog_poll_seconds) * 4);
     let (journal, metrics) = (shared.journal.clone(), shared.metrics.clone());
