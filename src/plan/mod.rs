@@ -86,6 +86,23 @@ pub fn plan(input: PlanInput<'_>) -> Script {
     Script { statements }
 }
 
+/// Whether any statement of `input.sql` may touch something protected, by its words alone: names need not be resolvable yet. False: [`plan`] forwards
+/// every statement of it, whatever the scope.
+pub fn may_touch(input: &PlanInput<'_>) -> bool {
+    if input.snapshot.sensitive_names.is_empty() && input.snapshot.sensitive_functions.is_empty() {
+        return false;
+    }
+    let source = Source::new(input.sql, input.standard_conforming_strings);
+    if !source.is_readable() {
+        return classify::may_hide(source.whole(), input.snapshot);
+    }
+    let touches = |place: &Place| {
+        let class = classify::classify(&source, place);
+        classify::touch(&source, place, input, &class).any()
+    };
+    source.statements().iter().any(touches)
+}
+
 /// Text that has no tokens: the server will raise a syntax error, unless it reads it otherwise than we do.
 fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
     let span = 0..source.whole().len();
@@ -373,13 +390,4 @@ fn refuse_with(refusal: Refusal, accesses: Vec<Access>, redacted: String) -> Act
         accesses,
         redacted: redacted.into(),
     }))
-}
-
-/// shim
-pub fn may_touch(_sql: &str, _snapshot: &Snapshot) -> bool {
-    todo!()
-}
-/// shim
-pub fn read_literal(_source: &str, _literal: &Literal) -> Option<zeroize::Zeroizing<String>> {
-    todo!()
 }
