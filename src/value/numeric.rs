@@ -110,6 +110,11 @@ pub(super) fn reprint(number: &[u8], out: &mut Plaintext) -> Result<(), ValueErr
     printed
 }
 
+/// Whether `jsonb` has room for a number that is known to be in JSON's syntax.
+pub(super) fn fits(number: &[u8]) -> Result<(), ValueError> {
+    Value::parse(number)?.check_format().map(drop)
+}
+
 /// The canonical zero of a scale, for masks.
 pub(super) fn zero(modifier: Modifier, out: &mut Plaintext) {
     let scale = modifier.map_or(0, |(_, scale)| scale.clamp(0, 1000)) as u16;
@@ -409,7 +414,9 @@ fn parse_exponent(text: &[u8]) -> Result<i64, ValueError> {
         [b'+', rest @ ..] => (false, rest),
         rest => (false, rest),
     };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, junk) = digits.split_at(length);
+    if digits.is_empty() {
         return Err(syntax());
     }
     let exponent = digits.iter().fold(0i64, |exponent, digit| {
@@ -417,6 +424,9 @@ fn parse_exponent(text: &[u8]) -> Result<i64, ValueError> {
     });
     if exponent >= MAX_EXPONENT {
         return Err(overflows_format());
+    }
+    if !junk.is_empty() {
+        return Err(syntax());
     }
     Ok(if negative { -exponent } else { exponent })
 }
