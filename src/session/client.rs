@@ -1,6 +1,7 @@
 //! Messages from the client, each to the step that deals with it.
 
 use super::refuse::Refuse;
+use super::standing::Standing;
 use super::state::{Name, PreparedBody, Reply};
 use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
@@ -49,7 +50,7 @@ impl Session {
 
     /// The beginning of a long frame: forwarded as it comes where nothing in it is rewritten; refused where it is too long to be.
     pub(super) fn begin_stream(&mut self, tag: u8, size: usize, input: &mut BytesMut) -> bool {
-        let limits = &self.policy.file().limits;
+        let cap = self.policy.file().limits.max_rewritten_message_bytes;
         if self.phase == Phase::Login {
             if size > 64 * 1024 {
                 self.malformed("client", &Malformed::new("authentication message is too long"));
@@ -62,10 +63,13 @@ impl Session {
             b'd' => true,
             b'Q' | b'P' => !self.database.catalog.load().protects_anything() && size > 64 * 1024 && tag == b'Q',
             b'B' if size > 64 * 1024 => match two_names(head) {
-                Some((_, statement)) => self
-                    .statements
-                    .get(statement)
-                    .is_none_or(|s| matches!(s.body, PreparedBody::Forward { .. })),
+                Some((_, name)) => match self.statements.get(name).cloned() {
+                    Some(statement) => {
+                        matches!(statement.body, PreparedBody::Forward { .. })
+                            && self.standing(&statement) == Standing::Holds
+                    }
+                    None => true,
+                },
                 None => false,
             },
             _ => false,
@@ -93,8 +97,7 @@ impl Session {
             self.client_stream = Some((size, Stream::Forward));
             return true;
         }
-        if size > limits.max_rewritten_message_bytes {
-            let cap = limits.max_rewritten_message_bytes;
+        if size > cap {
             let refusal = Refusal {
                 sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
                 reason: Reason::Limit,

@@ -4,12 +4,11 @@ use super::Session;
 use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring};
+use super::standing::{Standing, outdated, unresolvable};
 use super::state::{Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
 use super::transform::Sealer;
 use crate::metrics::Outcome;
-use crate::plan::{
-    self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Statement, StatementKind, SubjectSource,
-};
+use crate::plan::{self, Action, Effects, Output, Plan, Reason, Refusal, Statement, StatementKind, SubjectSource};
 use crate::value::Format;
 use crate::wire::compose;
 use crate::wire::frame::{HEADER, Malformed};
@@ -57,14 +56,15 @@ impl Session {
                 kind: StatementKind::Other,
                 effects: Effects::default(),
             };
-            self.register_statement(name, Prepared::new(body));
+            self.register_statement(name, self.prepared(body, &planned, &frame, &oids));
             self.forward(frame);
             return Ok(());
         };
         let (kind, effects) = (statement.kind, statement.effects);
         match &statement.action {
             Action::Forward => {
-                self.register_statement(name, Prepared::new(PreparedBody::Forward { kind, effects }));
+                let body = PreparedBody::Forward { kind, effects };
+                self.register_statement(name, self.prepared(body, &planned, &frame, &oids));
                 self.forward(frame);
             }
             Action::Refuse(refused) => {
@@ -117,14 +117,13 @@ impl Session {
             .map_err(|refusal| (refusal, None))?;
         let server_oids = plan.server_params.iter().map(|p| p.type_oid);
         compose::parse(self.to_server.tail(), name, &text, server_oids);
-        let prepared = Prepared::new(PreparedBody::Protected {
+        let body = PreparedBody::Protected {
             plan: plan.clone(),
             kind: statement.kind,
             effects: statement.effects,
-            sql: Arc::new(Zeroizing::new(source.to_owned())),
-            oids: oids.clone(),
-            version: planned.snapshot.version,
-        });
+        };
+        let sql = Zeroizing::new(source.to_owned());
+        let prepared = Prepared::new(body, sql, oids.clone(), planned.standing);
         let prepared = self.register_statement(name.clone(), prepared);
         // The server's own description is held against the plan before a row is given out.
         compose::describe(self.to_server.tail(), b'S', name);
@@ -133,6 +132,11 @@ impl Session {
             own: true,
         });
         Ok(())
+    }
+
+    fn prepared(&self, body: PreparedBody, planned: &Planned, frame: &BytesMut, oids: &Arc<[u32]>) -> Prepared {
+        let sql = Zeroizing::new(planned.text.get(frame).to_owned());
+        Prepared::new(body, sql, oids.clone(), planned.standing)
     }
 
     pub(super) fn register_statement(&mut self, name: Name, prepared: Prepared) -> Arc<Prepared> {
@@ -159,6 +163,21 @@ impl Session {
             self.forward(frame);
             return Ok(());
         };
+        match self.standing(&statement) {
+            Standing::Holds => {}
+            Standing::Unknown => {
+                if self.ask(true) {
+                    self.park(b'B', frame);
+                } else {
+                    self.refuse_message(false, Refuse::plain(unresolvable()));
+                }
+                return Ok(());
+            }
+            Standing::Changed => {
+                self.refuse_message(false, Refuse::plain(outdated()));
+                return Ok(());
+            }
+        }
         let PreparedBody::Protected { plan, kind, .. } = &statement.body else {
             let statement_name: Name = message.statement.into();
             self.register_portal(name, &statement_name, formats, Vec::new());
@@ -192,7 +211,6 @@ impl Session {
         formats: Box<[u16]>,
         name: Name,
     ) -> Result<(), (Refusal, Option<Arc<str>>)> {
-        self.revalidate(statement).map_err(|refusal| (refusal, None))?;
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
         let keyring = self.database.keyring.load_full();
         let keyring = keyring.as_ref().as_ref().ok_or_else(|| (no_keyring(), None))?;
@@ -211,10 +229,7 @@ impl Session {
                 Some((format_of(message.formats.code(*index)), value.into()))
             }
             SubjectSource::Literal { literal, .. } => {
-                let PreparedBody::Protected { sql, .. } = &statement.body else {
-                    return None;
-                };
-                let text = plan::read_literal(sql, literal)?;
+                let text = plan::read_literal(&statement.sql, literal)?;
                 Some((Format::Text, text.as_bytes().to_vec().into()))
             }
             SubjectSource::Output { .. } => None,
@@ -249,50 +264,6 @@ impl Session {
             None => self.portals.remove(&name),
         };
         self.replies.push_back(Reply::Bind { name, replaced });
-    }
-
-    /// A statement that was prepared under another catalog is planned again; it must come to the same plan.
-    pub(super) fn revalidate(&mut self, statement: &Arc<Prepared>) -> Result<(), Refusal> {
-        let PreparedBody::Protected {
-            plan,
-            sql,
-            oids,
-            version,
-            ..
-        } = &statement.body
-        else {
-            return Ok(());
-        };
-        let snapshot = self.snapshot();
-        if snapshot.version == *version {
-            return Ok(());
-        }
-        let script = plan::plan(PlanInput {
-            sql,
-            snapshot: &snapshot,
-            scope: self.lookout.scope(),
-            parameter_oids: oids,
-            standard_conforming_strings: self.settings.standard_conforming_strings,
-            extended: true,
-        });
-        let same = match &script.statements[..] {
-            [
-                Statement {
-                    action: Action::Protected(again),
-                    ..
-                },
-            ] => same_plan(plan, again),
-            _ => false,
-        };
-        if same {
-            Ok(())
-        } else {
-            Err(Refusal::unsupported(
-                Reason::Catalog,
-                "the prepared statement no longer fits the catalog or the policy",
-            )
-            .hint("Prepare the statement again."))
-        }
     }
 
     pub(super) fn describe(&mut self, frame: BytesMut) -> Result<(), Malformed> {
@@ -410,19 +381,6 @@ impl Session {
         self.forward(frame);
         Ok(())
     }
-}
-
-fn same_plan(a: &Plan, b: &Plan) -> bool {
-    a.splices == b.splices
-        && a.client_params == b.client_params
-        && a.server_params == b.server_params
-        && a.outputs == b.outputs
-        && a.companions == b.companions
-        && a.accesses.len() == b.accesses.len()
-        && a.accesses
-            .iter()
-            .zip(&b.accesses)
-            .all(|(a, b)| a.column == b.column && a.usage == b.usage && a.derived == b.derived)
 }
 
 /// The formats that the server is asked for: binary for sealed columns, for all others what the client asked for.

@@ -30,6 +30,7 @@ mod refuse;
 mod release;
 mod rows;
 mod server;
+mod standing;
 mod state;
 mod transform;
 

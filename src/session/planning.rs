@@ -2,6 +2,8 @@
 
 use super::records::Draft;
 use super::rows::{self, Shown};
+use super::standing::unresolvable;
+use super::state::Standing;
 use super::{Session, Ticket};
 use crate::metrics::Outcome;
 use crate::plan::{
@@ -41,6 +43,8 @@ pub(super) struct Planned {
     pub(super) script: Arc<Script>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) text: Text,
+    /// What names meant.
+    pub(super) standing: Standing,
     /// Why nothing protected can be carried out now, whatever the plan.
     pub(super) obstacle: Option<Refusal>,
 }
@@ -58,12 +62,12 @@ impl Session {
             ),
         };
         let touches = plan::may_touch(text.get(frame), &snapshot);
-        if touches && !self.lookout.is_current() && !self.lookout.take_failed() && self.ask(extended) {
+        if touches && !self.is_current() && !self.lookout.take_failed() && self.ask(extended) {
             let frame = std::mem::take(frame);
             self.park(tag, frame);
             return None;
         }
-        let unresolved = touches && !self.lookout.is_current();
+        let unresolved = touches && !self.is_current();
         let source = text.get(frame);
         let input = PlanInput {
             sql: source,
@@ -121,13 +125,7 @@ impl Session {
         let obstacle = if !protected {
             None
         } else if unresolved {
-            Some(
-                Refusal::unsupported(
-                    Reason::Catalog,
-                    "names can't be resolved now, so a statement that may touch protected columns is not carried out",
-                )
-                .hint("End the failed transaction first, in a message of its own."),
-            )
+            Some(unresolvable())
         } else if !readable || !self.settings.client_utf8 || !self.settings.server_utf8 {
             Some(
                 Refusal::unsupported(
@@ -139,7 +137,12 @@ impl Session {
         } else {
             None
         };
+        let standing = Standing {
+            version: snapshot.version,
+            scope: touches.then(|| self.lookout.scope_hash()),
+        };
         Some(Planned {
+            standing,
             script,
             snapshot,
             text,

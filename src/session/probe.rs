@@ -6,12 +6,13 @@
 
 use super::state::{Question, Reply};
 use super::{Effect, Session};
-use crate::plan::introspect::{CATALOG_QUERY, SCOPE_QUERY, ScopeProbe, SnapshotBuilder};
+use crate::plan::introspect::{CATALOG_QUERY, Declarations, SCOPE_QUERY, ScopeProbe, SnapshotBuilder};
 use crate::plan::{NameScope, Snapshot};
 use crate::wire::compose;
 use crate::wire::frame::Malformed;
 use crate::wire::read::DataRow;
 use bytes::BytesMut;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 const NAME: &[u8] = b"pgward_probe";
@@ -20,6 +21,8 @@ const NAME: &[u8] = b"pgward_probe";
 #[derive(Default)]
 pub(super) struct Lookout {
     scope: NameScope,
+    /// Hash of it.
+    scope_hash: u64,
     scope_known: bool,
     /// The last answer said that the session has temporary relations.
     temp_relations: bool,
@@ -39,6 +42,8 @@ struct Private {
     snapshot: Arc<Snapshot>,
     /// Version of the shared snapshot at that time.
     shared: u64,
+    /// What the policy declared at that time.
+    declarations: Arc<Declarations>,
 }
 
 impl Lookout {
@@ -58,9 +63,9 @@ impl Lookout {
     pub(super) fn scope(&self) -> &NameScope {
         &self.scope
     }
-    /// Whether names can be resolved now.
-    pub(super) fn is_current(&self) -> bool {
-        self.scope_known && !self.catalog_stale
+    /// Equal for equal scopes.
+    pub(super) fn scope_hash(&self) -> u64 {
+        self.scope_hash
     }
     /// Whether the message that is planned now made the catalog be loaded already.
     pub(super) fn take_asked_again(&mut self) -> bool {
@@ -96,6 +101,12 @@ impl Session {
         }
     }
 
+    /// Whether names can be resolved now. A catalog loaded under an earlier policy can't be used.
+    pub(super) fn is_current(&self) -> bool {
+        let declared = |p: &Private| Arc::ptr_eq(&p.declarations, &self.database.declarations.load());
+        self.lookout.scope_known && !self.lookout.catalog_stale && self.lookout.private.as_ref().is_none_or(declared)
+    }
+
     /// A transaction ended: what it changed is settled.
     pub(super) fn transaction_ended(&mut self) {
         if std::mem::take(&mut self.lookout.changed_in_transaction) {
@@ -121,13 +132,16 @@ impl Session {
         if !self.lookout.scope_known {
             questions.push((Question::Scope, SCOPE_QUERY));
         }
-        if self.lookout.catalog_stale {
+        let declared = |p: &Private| Arc::ptr_eq(&p.declarations, &self.database.declarations.load());
+        if self.lookout.catalog_stale || !self.lookout.private.as_ref().is_none_or(declared) {
             questions.push((Question::Catalog, CATALOG_QUERY));
         }
         let out = self.to_server.tail();
         for (question, sql) in questions {
             self.lookout.asking.push(question);
             if extended || self.extended_open {
+                // One whose Parse went well and whose Execute failed is still there: statements outlive a rolled-back transaction.
+                compose::close(out, b'S', NAME);
                 compose::parse(out, NAME, sql.as_bytes(), std::iter::empty());
                 compose::bind_plain(out, NAME, NAME);
                 compose::execute(out, NAME, 0);
@@ -136,8 +150,9 @@ impl Session {
                 compose::bare(out, b'H');
                 self.extended_open = true;
                 self.replies
-                    .extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnRows(question)]);
-                self.replies.extend([Reply::Own(b'3'), Reply::Own(b'3')]);
+                    .extend([Reply::Own(b'3'), Reply::Own(b'1'), Reply::Own(b'2')]);
+                self.replies
+                    .extend([Reply::OwnRows(question), Reply::Own(b'3'), Reply::Own(b'3')]);
             } else {
                 compose::query(out, sql.as_bytes());
                 self.replies.push_back(Reply::OwnQuery(question));
@@ -153,6 +168,9 @@ impl Session {
         row.done()?;
         let taken = match question {
             Question::Scope => ScopeProbe::parse(&values).map(|probe| {
+                let mut hasher = DefaultHasher::new();
+                probe.scope.hash(&mut hasher);
+                self.lookout.scope_hash = hasher.finish();
                 self.lookout.scope = probe.scope;
                 self.lookout.scope_known = true;
                 self.settings.style.bytea_hex = probe.bytea_hex;
@@ -194,6 +212,7 @@ impl Session {
             self.lookout.private = (loaded.fingerprint != shared.fingerprint).then(|| Private {
                 snapshot: Arc::new(loaded),
                 shared: shared.version,
+                declarations: self.database.declarations.load_full(),
             });
             self.lookout.catalog_stale = false;
         }

@@ -6,8 +6,8 @@ use super::rows::Shown;
 use crate::plan::{Effects, Plan, Refusal, StatementKind};
 use crate::value::Format;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// A statement's or portal's name, in the client's bytes.
@@ -16,8 +16,22 @@ pub(super) type Name = Box<[u8]>;
 /// A prepared statement, as far as pgward has to know it.
 pub(super) struct Prepared {
     pub(super) body: PreparedBody,
+    /// The text, to plan it again when the catalog, the policy or the scope changes: PostgreSQL too resolves its names again then.
+    pub(super) sql: Zeroizing<String>,
+    pub(super) oids: Arc<[u32]>,
+    /// What it was last planned with.
+    standing: Mutex<Standing>,
     /// Whether the server's description agreed with the plan.
     verified: AtomicU8,
+}
+
+/// What names meant when a statement was planned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Standing {
+    /// Version of the snapshot.
+    pub(super) version: u64,
+    /// Hash of the scope; `None` where the words of the text can't touch anything protected, whatever the scope.
+    pub(super) scope: Option<u64>,
 }
 
 pub(super) enum PreparedBody {
@@ -28,11 +42,6 @@ pub(super) enum PreparedBody {
         plan: Arc<Plan>,
         kind: StatementKind,
         effects: Effects,
-        /// The text, to plan it again when the catalog changes.
-        sql: Arc<Zeroizing<String>>,
-        oids: Arc<[u32]>,
-        /// Version of the snapshot that it was planned with.
-        version: u64,
     },
 }
 
@@ -45,11 +54,20 @@ pub(super) enum Verified {
 }
 
 impl Prepared {
-    pub(super) fn new(body: PreparedBody) -> Self {
+    pub(super) fn new(body: PreparedBody, sql: Zeroizing<String>, oids: Arc<[u32]>, standing: Standing) -> Self {
         Self {
             body,
+            sql,
+            oids,
+            standing: Mutex::new(standing),
             verified: AtomicU8::new(0),
         }
+    }
+    pub(super) fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(super) fn set_standing(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
     pub(super) fn verified(&self) -> Verified {
         match self.verified.load(Ordering::Relaxed) {

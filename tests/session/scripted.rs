@@ -350,7 +350,8 @@ impl Scripted {
                 message(&mut answer, b'C', b"SELECT 1\0");
                 message(&mut answer, b'Z', b"I");
             }
-            "PBECCH" => {
+            "CPBECCH" => {
+                message(&mut answer, b'3', b"");
                 message(&mut answer, b'1', b"");
                 message(&mut answer, b'2', b"");
                 row(&mut answer);
