@@ -25,11 +25,13 @@ mod tests;
 use super::PlanInput;
 use super::access::{Access, Use};
 use super::introspect::{marker, unfit};
+use super::lexer::Lexeme;
 use super::overlay::Overlay;
 use super::refusal::{Reason, Refusal};
-use super::schema::{Column, ColumnName, ColumnRef, Declaration, Mode, ProtectedColumn, Relation, RelationName};
+use super::schema::{Column, ColumnName, ColumnRef, Declaration, ProtectedColumn, Relation, RelationName};
 use super::script::{Action, Effects, Plan, RefusedPlan, Replacement, Splice, Transform};
 use super::source::{Source, quote_ident};
+use super::words;
 use crate::value::LogicalType;
 use crate::wire::sqlstate::SqlState;
 use cursor::{Cursor, Qualified};
@@ -124,6 +126,26 @@ impl<'a> Ddl<'a> {
         } else {
             self.other(cursor)
         }
+    }
+
+    /// Refuses calls, in defaults and the like, of functions that read protected relations or run SQL that they are given: the server would store
+    /// what they give in clear.
+    fn check_calls(&self, tokens: &[Lexeme]) -> Outcome {
+        let snapshot = self.input.snapshot;
+        for pair in tokens.windows(2) {
+            if let [name, parenthesis] = pair
+                && self.source.is_symbol(parenthesis, "(")
+                && let Some(name) = self.source.name(name)
+                && (words::runs_sql(&name) || snapshot.sensitive_functions.contains(name.to_lowercase().as_str()))
+            {
+                return Err(Refusal::unsupported(
+                    Reason::StatementKind,
+                    "a definition that calls a function over protected relations is not carried out",
+                )
+                .hint("Let the application compute the value."));
+            }
+        }
+        Ok(())
     }
 
     fn create(&mut self, mut cursor: Cursor<'_, '_>) -> Outcome {
@@ -454,6 +476,25 @@ fn check_expression(relation: &Relation, expression: &Cursor<'_, '_>, what: &str
     Ok(())
 }
 
+/// Refuses an expression whose value is stored in another column, in clear: no protected column may be in it, whatever its mode.
+fn check_copy(relation: &Relation, expression: &Cursor<'_, '_>, into: &str, what: &str) -> Outcome {
+    check_expression(relation, expression, what)?;
+    for column in relation.columns.iter().filter_map(|column| column.protected.as_ref()) {
+        if *column.name.column != *into && expression.mentions(&column.name.column) {
+            return Err(refuse(
+                Reason::Expression,
+                &column.name,
+                format!(
+                    "{what} copies protected column \"{}\" into one that is not",
+                    column.name
+                ),
+                "Declare both columns in the policy, and let the application copy the values.",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what needs equality on a column that has none.
 fn no_equality(column: &ProtectedColumn, what: &str) -> Refusal {
     refuse(
@@ -485,9 +526,4 @@ fn is_serial(ty: &str) -> bool {
         ty.to_ascii_lowercase().as_str(),
         "serial" | "serial2" | "serial4" | "serial8" | "bigserial" | "smallserial"
     )
-}
-
-/// Whether a column of this mode may stand in a key that PostgreSQL itself compares.
-fn is_native_key(column: &ProtectedColumn) -> bool {
-    matches!(column.mode, Mode::Deterministic | Mode::None)
 }

@@ -5,6 +5,7 @@ use super::{Change, Ddl, Outcome, not_understood, opaque_columns, unusable};
 use crate::plan::introspect::marker;
 use crate::plan::lexer::LexemeKind;
 use crate::plan::refusal::{Reason, Refusal};
+use crate::plan::schema::Mode;
 use crate::plan::script::LiteralForm;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -131,6 +132,11 @@ impl Ddl<'_> {
     /// A trigger, policy or function: carried out where it names no protected column.
     fn code(&mut self, cursor: &Cursor<'_, '_>) -> Outcome {
         let snapshot = self.input.snapshot;
+        // Values in clear would come out of a function, even of `TABLE t`, before the catalog shows that it reads them.
+        let clear = snapshot.declarations.values().any(|column| column.mode == Mode::None);
+        if clear && cursor.is_one_of(&["FUNCTION", "PROCEDURE"]) {
+            return Err(kind("a function that names a protected relation").hint("Let the application do it."));
+        }
         let mut columns: HashSet<String> = snapshot
             .declarations
             .keys()
