@@ -198,13 +198,19 @@ fn is_definition(source: &Source<'_>, tokens: &[Lexeme], index: usize) -> bool {
 pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, class: &Class) -> Touch {
     let snapshot = input.snapshot;
     let mut touch = Touch::default();
-    let guarded = snapshot.protects_anything() || !snapshot.sensitive_names.is_empty();
-    if !guarded || class.verb == Verb::Harmless {
+    if !is_guarded(snapshot) || class.verb == Verb::Harmless {
         return touch;
     }
     let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
-    // Strings are data in a query; elsewhere they may be code.
-    let code = matches!(class.verb, Verb::Ddl | Verb::Other | Verb::Copy);
+    // Strings are data in statements of known kinds; elsewhere they may be code.
+    let data = ["MERGE", "CALL", "PREPARE", "DECLARE"];
+    let code = match class.verb {
+        Verb::Ddl => true,
+        Verb::Other => !tokens
+            .first()
+            .is_some_and(|t| data.iter().any(|word| source.is_keyword(t, word))),
+        _ => false,
+    };
     for (index, token) in tokens.iter().enumerate() {
         match token.kind {
             LexemeKind::Word | LexemeKind::Quoted => {
@@ -232,6 +238,11 @@ pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, c
     touch
 }
 
+/// Whether there is anything to protect.
+pub(super) fn is_guarded(snapshot: &Snapshot) -> bool {
+    snapshot.protects_anything() || !snapshot.sensitive_names.is_empty()
+}
+
 fn has(set: &std::collections::HashSet<Arc<str>>, name: &str) -> bool {
     if set.is_empty() {
         return false;
@@ -249,6 +260,9 @@ fn is_sensitive(name: &str, snapshot: &Snapshot) -> bool {
 
 /// Whether text that is not read as tokens may name something protected: any run of identifier characters, any escape.
 pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
+    if !is_guarded(snapshot) {
+        return false;
+    }
     let lower = text.to_lowercase();
     if lower.contains("u&\"") || lower.contains("u&'") {
         return true;

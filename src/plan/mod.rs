@@ -88,8 +88,7 @@ pub fn plan(input: PlanInput<'_>) -> Script {
 
 /// Whether a plan of `sql` depends on how names resolve: false means that every statement of it is forwarded. Errs on the safe side.
 pub fn may_touch(sql: &str, snapshot: &Snapshot) -> bool {
-    (snapshot.protects_anything() || !snapshot.sensitive_names.is_empty())
-        && (sql.contains('\\') || classify::may_hide(sql, snapshot))
+    classify::is_guarded(snapshot) && (sql.contains('\\') || classify::may_hide(sql, snapshot))
 }
 
 /// The value of a literal that a plan points to, read as PostgreSQL reads it (documentation, 4.1.2); `None` where PostgreSQL would raise an error.
@@ -162,7 +161,7 @@ fn careful(
         // DDL is read from its tokens.
         Verb::Ddl => return ddl::plan_ddl_text(source, place.span.clone(), input, overlay),
         Verb::Query | Verb::Explain => {}
-        Verb::Copy if !classify::names_protected(source, place, input, overlay) && !touch.text => {
+        Verb::Copy if !classify::names_protected(source, place, input, overlay) && !touch.function => {
             return (Action::Forward, Effects::default());
         }
         Verb::Copy => {

@@ -155,6 +155,13 @@ impl<'a> Planner<'a> {
             [schema, table] | [_, schema, table] => (Some(ident_name(schema)), *table),
             _ => return Err(self.not_understood()),
         };
+        // What PostgreSQL reserves is no name: the parser took it for one (`FROM ONLY customers` as a table with an alias).
+        if parts
+            .iter()
+            .any(|part| part.quote_style.is_none() && words::is_reserved(&ident_name(part)))
+        {
+            return Err(self.not_understood());
+        }
         let table = ident_name(table);
         let found = self
             .overlay

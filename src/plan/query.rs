@@ -1086,7 +1086,12 @@ impl<'a> Planner<'a> {
         if alias.at.is_some() {
             return Err(self.not_understood());
         }
-        item.name = Some(Arc::from(&*ident_name(&alias.name)));
+        let name = ident_name(&alias.name);
+        // Beside a relation that isn't known, a protected table's name is more likely one that the parser took for an alias.
+        if item.opaque && self.input.snapshot.sensitive_names.contains(&*name) {
+            return Err(self.not_understood());
+        }
+        item.name = Some(Arc::from(&*name));
         item.schema = None;
         for (index, column) in alias.columns.iter().enumerate() {
             self.see(&column.name);

@@ -202,6 +202,17 @@ impl<'a> Planner<'a> {
             Some(column) => match lineage {
                 Lineage::Null => Ok(()),
                 Lineage::Stored { column: from, .. } if from.id == column.id => Ok(()),
+                // Envelopes of this mode are the same in all columns of the key domain.
+                Lineage::Stored { column: from, .. }
+                    if from.mode == Mode::Deterministic
+                        && column.mode == Mode::Deterministic
+                        && from.key_domain == column.key_domain
+                        && from.logical_type == column.logical_type =>
+                {
+                    let from = from.clone();
+                    self.access(&from, Use::Read, true);
+                    Ok(())
+                }
                 Lineage::Stored { column: from, .. } if from.mode.is_sealed() => {
                     let (from, column) = (from.clone(), column.clone());
                     self.access(&from, Use::Read, true);

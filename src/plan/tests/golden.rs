@@ -66,6 +66,15 @@ fn statements_without_protected_names_are_forwarded_cases() -> Vec<Case> {
         ("INSERT INTO customers (id, org) VALUES (1, 'x')", "forward"),
         ("BEGIN", "forward"),
         ("SET search_path = customers", "forward"),
+        ("COPY plain FROM STDIN WITH (DELIMITER E'\\t')", "forward"),
+        ("COPY plain TO '/tmp/customers'", "forward"),
+        ("CREATE TABLE foo (a text DEFAULT E'\\n')", "forward"),
+        ("SELECT 1 FROM plain customers", "forward"),
+        (
+            "WITH customers AS (SELECT 1 AS email) SELECT lower(email) FROM customers",
+            "forward",
+        ),
+        ("SELECT json_populate_record(NULL::customers, '{}')", "forward"),
     ])
 }
 
@@ -221,6 +230,60 @@ fn everything_else_on_a_sealed_column_is_refused_cases() -> Vec<Case> {
         ("EXPLAIN ANALYZE SELECT email FROM customers", "refuse statement-kind"),
         ("EXPLAIN (ANALYZE) SELECT email FROM customers", "refuse statement-kind"),
         ("TABLE customers", "refuse unparsable"),
+        ("SELECT email FROM ONLY customers", "refuse statement-kind"),
+        ("SELECT * FROM ONLY customers", "refuse statement-kind"),
+        ("UPDATE ONLY customers SET email = 'x'", "refuse statement-kind"),
+        ("DELETE FROM ONLY customers", "refuse statement-kind"),
+        ("SELECT * FROM nothing customers", "refuse statement-kind"),
+        (
+            "SELECT s FROM (SELECT email FROM customers) s",
+            "refuse expression email",
+        ),
+        ("DELETE FROM customers c WHERE c IS NOT NULL", "refuse expression email"),
+        (
+            "INSERT INTO customers (id) VALUES (1) RETURNING customers",
+            "refuse expression email",
+        ),
+        (
+            "UPDATE customers SET (email, org) = ROW('a', 'b')",
+            "refuse expression email",
+        ),
+        (
+            "SELECT string_agg(org, ',' ORDER BY email) FROM customers",
+            "refuse ordering email",
+        ),
+        (
+            "SELECT sum(id) FILTER (WHERE vip) FROM customers",
+            "refuse expression vip",
+        ),
+        (
+            "SELECT sum(id) OVER w FROM customers WINDOW w AS (PARTITION BY email)",
+            "refuse expression email",
+        ),
+        (
+            "SELECT id FROM customers LIMIT (SELECT length(email) FROM contacts)",
+            "refuse expression email",
+        ),
+        ("SELECT GREATEST(email, phone) FROM customers", "refuse range email"),
+        (
+            "SELECT extract(year FROM born) FROM customers",
+            "refuse expression born",
+        ),
+        (
+            "SELECT id FROM customers WHERE email = ANY(SELECT email FROM plain)",
+            "refuse key-domain email",
+        ),
+        (
+            "SELECT f.x FROM lower((SELECT email FROM customers)) f(x)",
+            "refuse expression email",
+        ),
+        (
+            "SELECT email FROM customers, LATERAL unnest(ARRAY[name]) u",
+            "refuse expression name",
+        ),
+        ("SELECT u&\"em\\0061il\" FROM customers", "refuse unparsable"),
+        ("CALL mail_of(1)", "refuse statement-kind"),
+        ("COPY (SELECT mail_of(1)) TO STDOUT", "refuse statement-kind"),
         ("SELECT (customers).email FROM customers", "refuse expression email"),
         ("SELECT (customers.*)::text FROM customers", "refuse statement-kind"),
     ])
