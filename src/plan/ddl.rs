@@ -4,11 +4,12 @@
 //! markers) follows in companion statements of the same implicit transaction. Where a companion takes the place of an action of ALTER TABLE, the
 //! action becomes `SET WITHOUT OIDS`, which since PostgreSQL 12 never has an effect, so that the command tag stays the client's.
 //!
-//! Statements are read from tokens (see [`cursor`]), so [`plan_ddl`] needs no syntax tree, and DDL that the parser does not know is carried out too.
+//! Statements are read from tokens (see [`cursor`]) and not from a syntax tree: every change is at exact bytes, and DDL that the parser does not know is
+//! carried out too.
 //! Closed: a form that is not known here, and names a sensitive relation, is refused.
 //!
-//! DDL needs no right on personal data, but two forms do use it: a DEFAULT literal is sealed, and TRUNCATE removes values. Both are a
-//! [`Use::Write`] of the columns.
+//! DDL needs no right on personal data, but one form uses it: a DEFAULT literal is sealed, which is a [`Use::Write`] of the column. TRUNCATE,
+//! which removes values, is planned with DELETE.
 
 mod alter;
 mod constraints;
@@ -24,11 +25,13 @@ mod tests;
 use super::PlanInput;
 use super::access::{Access, Use};
 use super::introspect::{marker, unfit};
+use super::lexer::Lexeme;
 use super::overlay::Overlay;
 use super::refusal::{Reason, Refusal};
-use super::schema::{Column, ColumnName, ColumnRef, Declaration, Mode, ProtectedColumn, Relation, RelationName};
+use super::schema::{Column, ColumnName, ColumnRef, Declaration, ProtectedColumn, Relation, RelationName};
 use super::script::{Action, Effects, Plan, RefusedPlan, Replacement, Splice, Transform};
 use super::source::{Source, quote_ident};
+use super::words;
 use crate::value::LogicalType;
 use crate::wire::sqlstate::SqlState;
 use cursor::{Cursor, Qualified};
@@ -38,18 +41,7 @@ use std::sync::Arc;
 /// Stands in place of an action of ALTER TABLE that a companion carries out.
 const NO_ACTION: &str = "SET WITHOUT OIDS";
 
-/// Plans one statement of DDL that names a protected or declared relation. The syntax tree is not looked at: see the module's documentation.
-pub(super) fn plan_ddl(
-    _statement: &sqlparser::ast::Statement,
-    source: &Source<'_>,
-    span: Range<usize>,
-    input: &PlanInput<'_>,
-    overlay: &mut Overlay,
-) -> (Action, Effects) {
-    plan_ddl_text(source, span, input, overlay)
-}
-
-/// The same for a statement that the parser did not read: it begins with a keyword of DDL.
+/// Plans one statement of DDL in which a sensitive name occurs. It begins with a keyword of DDL.
 pub(super) fn plan_ddl_text(
     source: &Source<'_>,
     span: Range<usize>,
@@ -134,6 +126,26 @@ impl<'a> Ddl<'a> {
         } else {
             self.other(cursor)
         }
+    }
+
+    /// Refuses calls, in defaults and the like, of functions that read protected relations or run SQL that they are given: the server would store
+    /// what they give in clear.
+    fn check_calls(&self, tokens: &[Lexeme]) -> Outcome {
+        let snapshot = self.input.snapshot;
+        for pair in tokens.windows(2) {
+            if let [name, parenthesis] = pair
+                && self.source.is_symbol(parenthesis, "(")
+                && let Some(name) = self.source.name(name)
+                && (words::runs_sql(&name) || snapshot.sensitive_functions.contains(name.to_lowercase().as_str()))
+            {
+                return Err(Refusal::unsupported(
+                    Reason::StatementKind,
+                    "a definition that calls a function over protected relations is not carried out",
+                )
+                .hint("Let the application compute the value."));
+            }
+        }
+        Ok(())
     }
 
     fn create(&mut self, mut cursor: Cursor<'_, '_>) -> Outcome {
@@ -464,6 +476,25 @@ fn check_expression(relation: &Relation, expression: &Cursor<'_, '_>, what: &str
     Ok(())
 }
 
+/// Refuses an expression whose value is stored in another column, in clear: no protected column may be in it, whatever its mode.
+fn check_copy(relation: &Relation, expression: &Cursor<'_, '_>, into: &str, what: &str) -> Outcome {
+    check_expression(relation, expression, what)?;
+    for column in relation.columns.iter().filter_map(|column| column.protected.as_ref()) {
+        if *column.name.column != *into && expression.mentions(&column.name.column) {
+            return Err(refuse(
+                Reason::Expression,
+                &column.name,
+                format!(
+                    "{what} copies protected column \"{}\" into one that is not",
+                    column.name
+                ),
+                "Declare both columns in the policy, and let the application copy the values.",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what needs equality on a column that has none.
 fn no_equality(column: &ProtectedColumn, what: &str) -> Refusal {
     refuse(
@@ -495,9 +526,4 @@ fn is_serial(ty: &str) -> bool {
         ty.to_ascii_lowercase().as_str(),
         "serial" | "serial2" | "serial4" | "serial8" | "bigserial" | "smallserial"
     )
-}
-
-/// Whether a column of this mode may stand in a key that PostgreSQL itself compares.
-fn is_native_key(column: &ProtectedColumn) -> bool {
-    matches!(column.mode, Mode::Deterministic | Mode::None)
 }

@@ -3,9 +3,7 @@
 use super::constraints::Fate;
 use super::cursor::{Cursor, Qualified};
 use super::grammar::{ColumnDef, column_def, is_table_constraint, table_constraint};
-use super::{
-    Change, Ddl, NO_ACTION, Outcome, check_expression, is_text, not_understood, opaque_columns, refuse, sealed,
-};
+use super::{Change, Ddl, NO_ACTION, Outcome, check_copy, is_text, not_understood, opaque_columns, refuse, sealed};
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::schema::{ColumnName, ColumnRef, Mode, Relation, RelationKind, RelationName};
 use crate::plan::source::quote_ident;
@@ -44,6 +42,7 @@ impl Ddl<'_> {
         cursor.eat("ONLY");
         let written = cursor.qualified().ok_or_else(not_understood)?;
         cursor.eat_symbol("*");
+        self.check_calls(cursor.rest())?;
         let found = self.resolve(&written);
         let mut table = match &found {
             Some(found) => (**found).clone(),
@@ -202,7 +201,8 @@ impl Ddl<'_> {
             return match column {
                 Some(column) => self.widen(table, action, cursor, ty, &column, companions),
                 None => {
-                    check_expression(table, &cursor, "ALTER COLUMN TYPE")?;
+                    let using = Cursor::new(self.source, cursor.rest());
+                    check_copy(table, &using, name, "ALTER COLUMN TYPE")?;
                     self.retype(table, name, &ty)
                 }
             };
@@ -239,7 +239,12 @@ impl Ddl<'_> {
             ));
         }
         if cursor.eat_all(&["SET", "EXPRESSION"]) {
-            return check_expression(table, &Cursor::new(self.source, cursor.rest()), "a generated column");
+            return check_copy(
+                table,
+                &Cursor::new(self.source, cursor.rest()),
+                "",
+                "a generated column",
+            );
         }
         // STATISTICS, STORAGE, COMPRESSION, options, identity of a clear column.
         match cursor.is_one_of(&["SET", "RESET", "DROP", "ADD", "RESTART"]) {

@@ -44,6 +44,7 @@ impl Ddl<'_> {
         }
         cursor.eat("ONLY");
         let written = cursor.qualified().ok_or_else(not_understood)?;
+        self.check_calls(cursor.rest())?;
         let Some(table) = self.resolve(&written) else {
             return Ok(());
         };

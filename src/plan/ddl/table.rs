@@ -3,7 +3,7 @@
 use super::constraints::{Fate, check_partition_key};
 use super::cursor::{Cursor, Qualified};
 use super::grammar::{ClauseKind, ColumnDef, column_def, is_table_constraint, table_constraint};
-use super::{Change, Ddl, Outcome, check_expression, not_understood, refuse};
+use super::{Change, Ddl, Outcome, check_copy, check_expression, not_understood, refuse};
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::schema::{Relation, RelationKind, RelationName};
 use std::ops::Range;
@@ -14,6 +14,7 @@ impl Ddl<'_> {
     pub(super) fn create_table(&mut self, mut cursor: Cursor<'_, '_>, temporary: bool) -> Outcome {
         let if_not_exists = cursor.eat_all(&["IF", "NOT", "EXISTS"]);
         let written = cursor.qualified().ok_or_else(not_understood)?;
+        self.check_calls(cursor.rest())?;
         let name = self.table_name(&written, temporary).ok_or_else(not_understood)?;
         let temporary = name.schema.starts_with("pg_temp");
         let declared = self.is_declared(&name);
@@ -224,7 +225,7 @@ impl Ddl<'_> {
                     ));
                 }
                 (ClauseKind::Generated(expression), None) => {
-                    check_expression(table, expression, "a generated column")?;
+                    check_copy(table, expression, "", "a generated column")?;
                     set(table, at, |column| column.has_default = true);
                 }
                 (ClauseKind::Identity, None) => set(table, at, |column| {
