@@ -148,7 +148,7 @@ impl<'a> Sealer<'a> {
             Replacement::Text(text) => out.extend_from_slice(text.as_bytes()),
             Replacement::Literal { literal, transform } => {
                 let mut term = BytesMut::new();
-                let text = plan::read_literal(source, literal)?;
+                let text = plan::literal::read(source, literal)?;
                 self.put(
                     transform,
                     transform.column().logical_type,
@@ -161,7 +161,7 @@ impl<'a> Sealer<'a> {
                 out.extend_from_slice(b"'::pg_catalog.bytea");
             }
             Replacement::LiteralArray { literal, transform } => {
-                let text = plan::read_literal(source, literal)?;
+                let text = plan::literal::read(source, literal)?;
                 let elements = parse_array_text(text.as_bytes()).ok_or_else(|| malformed_array(transform))?;
                 out.extend_from_slice(b"ARRAY[");
                 for (index, element) in elements.iter().enumerate() {
