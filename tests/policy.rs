@@ -1,8 +1,8 @@
 //! The policy file: what is read from it, and that each fault is found, with its line, key and remedy.
 
 use pgward::plan::{Mode, Reason, RelationName};
-use pgward::policy::Policy;
 use pgward::policy::file::{ClientTls, Fault, Keys, UpstreamTls};
+use pgward::policy::{Policy, WELL_KNOWN_CATEGORIES};
 use std::os::unix::fs::PermissionsExt;
 
 const EXAMPLE: &str = include_str!("../deploy/pgward.toml");
@@ -526,4 +526,31 @@ fn every_refusal_has_its_section_in_errors_md() {
             assert!(text.contains(part), "{title}: {part}");
         }
     }
+}
+
+/// The page that policy authors read names every well-known category, in the row of its mask.
+#[test]
+fn well_known_categories_stand_in_policy_md_with_their_masks() {
+    let page = include_str!("../docs/POLICY.md");
+    let mut rows = std::collections::BTreeSet::new();
+    for line in page.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let [_, categories, mask, _, _] = cells.as_slice()
+            && let Some(mask) = mask.strip_prefix('`').and_then(|mask| mask.strip_suffix('`'))
+        {
+            rows.extend(
+                categories
+                    .split(", ")
+                    .map(|category| (category.to_owned(), mask.to_owned())),
+            );
+        }
+    }
+    let known = WELL_KNOWN_CATEGORIES
+        .iter()
+        .map(|(category, mask, _)| {
+            let mask = serde_json::to_value(mask).unwrap();
+            ((*category).to_owned(), mask.as_str().unwrap().to_owned())
+        })
+        .collect();
+    assert_eq!(rows, known, "left: docs/POLICY.md; right: the policy");
 }
