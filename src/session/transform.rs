@@ -148,7 +148,7 @@ impl<'a> Sealer<'a> {
             Replacement::Text(text) => out.extend_from_slice(text.as_bytes()),
             Replacement::Literal { literal, transform } => {
                 let mut term = BytesMut::new();
-                let text = plan::read_literal(source, literal)?;
+                let text = plan::literal::read(source, literal)?;
                 self.put(
                     transform,
                     transform.column().logical_type,
@@ -161,7 +161,7 @@ impl<'a> Sealer<'a> {
                 out.extend_from_slice(b"'::pg_catalog.bytea");
             }
             Replacement::LiteralArray { literal, transform } => {
-                let text = plan::read_literal(source, literal)?;
+                let text = plan::literal::read(source, literal)?;
                 let elements = parse_array_text(text.as_bytes()).ok_or_else(|| malformed_array(transform))?;
                 out.extend_from_slice(b"ARRAY[");
                 for (index, element) in elements.iter().enumerate() {
@@ -295,9 +295,7 @@ impl<'a> Sealer<'a> {
 
     /// A statement's text with its splices, from `span` of the source.
     pub(super) fn rewrite(&mut self, source: &str, span: &Range<usize>, plan: &Plan) -> Result<Vec<u8>, Refusal> {
-        plan::rewrite(source, span.clone(), &plan.splices, &mut |with, out| {
-            self.splice(source, with, out)
-        })
+        plan::rewrite(source, span.clone(), &plan.splices, &mut |with, out| self.splice(source, with, out))
     }
 }
 
