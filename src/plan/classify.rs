@@ -247,9 +247,6 @@ fn is_sensitive(name: &str, snapshot: &Snapshot) -> bool {
 
 /// Whether text that is not read as tokens may name something protected: any run of identifier characters, any escape.
 pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
-    if snapshot.sensitive_names.is_empty() && snapshot.sensitive_functions.is_empty() {
-        return false;
-    }
     let lower = text.to_lowercase();
     if lower.contains("u&\"") || lower.contains("u&'") {
         return true;
@@ -259,7 +256,7 @@ pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
         .sensitive_names
         .iter()
         .chain(&snapshot.sensitive_functions)
-        .any(|name| !plain(name) && lower.contains(&**name))
+        .any(|name| !plain(name) && (lower.contains(&**name) || lower.contains(&name.replace('"', "\"\""))))
     {
         return true;
     }
@@ -268,7 +265,7 @@ pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
         .filter(|word| !word.is_empty())
         .any(|word| {
             let word = super::source::fold(word);
-            has(&snapshot.sensitive_names, &word) || has(&snapshot.sensitive_functions, &word)
+            has(&snapshot.sensitive_names, &word) || has(&snapshot.sensitive_functions, &word) || words::runs_sql(&word)
         })
 }
 

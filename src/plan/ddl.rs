@@ -244,13 +244,15 @@ impl<'a> Ddl<'a> {
         self.companion(text);
     }
 
-    /// Seals a DEFAULT's literal; `expression` is what is replaced.
-    fn seal_default(&mut self, expression: &Cursor<'_, '_>, column: &ColumnRef) -> Outcome {
-        if let [null] = expression.all()
-            && self.source.is_keyword(null, "NULL")
-        {
-            return Ok(());
-        }
+    /// Seals a DEFAULT's literal; `expression` is what is replaced. For NULL, which is no default at all, `clause` is replaced by `without`: a
+    /// domain would keep it as one.
+    fn seal_default(
+        &mut self,
+        expression: &Cursor<'_, '_>,
+        column: &ColumnRef,
+        clause: Range<usize>,
+        without: &str,
+    ) -> Outcome {
         let mut literal = *expression;
         let value = literal.take_until(|c| c.is_symbol("::"));
         let cast = literal
@@ -264,8 +266,7 @@ impl<'a> Ddl<'a> {
         });
         let null = matches!(value.all(), [token] if self.source.is_keyword(token, "NULL"));
         if null && harmless {
-            // `NULL::text` would not be assignable to the domain.
-            self.splice(expression.span(), "NULL");
+            self.splice(clause, without);
             return Ok(());
         }
         let Some(literal) = self.source.literal(&value.span()).filter(|_| harmless) else {

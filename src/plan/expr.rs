@@ -308,7 +308,8 @@ impl<'a> Planner<'a> {
                     let column = a.sealed().or(b.sealed()).ok_or_else(|| self.not_understood())?;
                     let column = column.clone();
                     self.access(&column, Use::Search, false);
-                    return Err(refuse(Reason::KeyDomain, &column));
+                    return Err(refuse(Reason::Expression, &column)
+                        .map_hint("Compare it with a literal, a parameter, or a column of the same key domain."));
                 };
                 self.search_equal(a)?;
                 self.search_equal(b)?;

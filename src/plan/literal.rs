@@ -7,7 +7,7 @@ use std::ops::Range;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Reads a literal as PostgreSQL does (documentation, 4.1.2). The refusal holds nothing of it.
-pub fn read_literal(source: &str, literal: &Literal) -> Result<Zeroizing<String>, Refusal> {
+pub fn read(source: &str, literal: &Literal) -> Result<Zeroizing<String>, Refusal> {
     let token = source.get(literal.span.clone()).ok_or_else(malformed)?;
     match literal.form {
         LiteralForm::Plain => Ok(undouble(between(token, "'", "'")?)),

@@ -28,7 +28,7 @@ mod words;
 mod write;
 
 pub use access::{Access, Use};
-pub use literal::{read_literal, rewrite};
+pub use literal::rewrite;
 pub use refusal::{Reason, Refusal};
 pub use schema::{
     ColumnId, ColumnName, ColumnRef, Declaration, KeyDomain, Mode, NameScope, ProtectedColumn, RelationName, Snapshot,
@@ -38,7 +38,7 @@ pub use script::*;
 use classify::{Touch, Verb};
 use overlay::Overlay;
 use planner::{Outcome, Planner};
-use source::{Place, Source};
+use source::{Place, Source, ident_name};
 use sqlparser::ast;
 use std::sync::Arc;
 
@@ -86,21 +86,15 @@ pub fn plan(input: PlanInput<'_>) -> Script {
     Script { statements }
 }
 
-/// Whether any statement of `input.sql` may touch something protected, by its words alone: names need not be resolvable yet. False: [`plan`] forwards
-/// every statement of it, whatever the scope.
-pub fn may_touch(input: &PlanInput<'_>) -> bool {
-    if input.snapshot.sensitive_names.is_empty() && input.snapshot.sensitive_functions.is_empty() {
-        return false;
-    }
-    let source = Source::new(input.sql, input.standard_conforming_strings);
-    if !source.is_readable() {
-        return classify::may_hide(source.whole(), input.snapshot);
-    }
-    let touches = |place: &Place| {
-        let class = classify::classify(&source, place);
-        classify::touch(&source, place, input, &class).any()
-    };
-    source.statements().iter().any(touches)
+/// Whether a plan of `sql` depends on how names resolve: false means that every statement of it is forwarded. Errs on the safe side.
+pub fn may_touch(sql: &str, snapshot: &Snapshot) -> bool {
+    (snapshot.protects_anything() || !snapshot.sensitive_names.is_empty())
+        && (sql.contains('\\') || classify::may_hide(sql, snapshot))
+}
+
+/// The value of a literal that a plan points to, read as PostgreSQL reads it (documentation, 4.1.2); `None` where PostgreSQL would raise an error.
+pub fn read_literal(source: &str, literal: &Literal) -> Option<zeroize::Zeroizing<String>> {
+    literal::read(source, literal).ok()
 }
 
 /// Text that has no tokens: the server will raise a syntax error, unless it reads it otherwise than we do.
@@ -165,7 +159,9 @@ fn careful(
     match class.verb {
         // Nothing of a table's content goes through these.
         Verb::Harmless => return (Action::Forward, Effects::default()),
-        Verb::Query | Verb::Ddl | Verb::Explain => {}
+        // DDL is read from its tokens.
+        Verb::Ddl => return ddl::plan_ddl_text(source, place.span.clone(), input, overlay),
+        Verb::Query | Verb::Explain => {}
         Verb::Copy if !classify::names_protected(source, place, input, overlay) && !touch.text => {
             return (Action::Forward, Effects::default());
         }
@@ -256,9 +252,6 @@ fn parse_and_plan(
         | ast::Statement::Delete(_)
         | ast::Statement::Truncate(_)
         | ast::Statement::Explain { .. } => dml(source, place, input, overlay, &statement),
-        _ if classify::classify(source, place).verb == Verb::Ddl => {
-            ddl::plan_ddl(&statement, source, place.span.clone(), input, overlay)
-        }
         _ if classify::names_protected(source, place, input, overlay) || touch.function || touch.text => (
             refuse_with(
                 Refusal::unsupported(
@@ -307,7 +300,12 @@ impl Planner<'_> {
                 self.aggregate = true;
                 Ok(None)
             }
-            ast::Statement::Explain { statement, .. } => {
+            ast::Statement::Explain {
+                statement,
+                analyze,
+                options,
+                ..
+            } => {
                 match &**statement {
                     ast::Statement::Query(query) => {
                         let rows = self.query(query, planner::Goal::Output)?;
@@ -318,6 +316,11 @@ impl Planner<'_> {
                         self.outputs(rows)?;
                     }
                     _ => return Err(self.not_understood()),
+                }
+                // It would carry the statement out and not show that in its answer.
+                let runs = *analyze || options.iter().flatten().any(|o| ident_name(&o.name) == "analyze");
+                if runs && !self.accesses.is_empty() {
+                    return Err(self.refuse_kind("EXPLAIN ANALYZE", "Use EXPLAIN without ANALYZE."));
                 }
                 // The answer is the server's plan, in which values stand only as terms.
                 self.subjects.retain(|s| !matches!(s, SubjectSource::Output { .. }));

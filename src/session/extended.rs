@@ -214,7 +214,7 @@ impl Session {
                 let PreparedBody::Protected { sql, .. } = &statement.body else {
                     return None;
                 };
-                let text = plan::read_literal(sql, literal).ok()?;
+                let text = plan::read_literal(sql, literal)?;
                 Some((Format::Text, text.as_bytes().to_vec().into()))
             }
             SubjectSource::Output { .. } => None,

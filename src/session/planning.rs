@@ -57,15 +57,7 @@ impl Session {
                 false,
             ),
         };
-        let input = PlanInput {
-            sql: text.get(frame),
-            snapshot: &snapshot,
-            scope: self.lookout.scope(),
-            parameter_oids: oids,
-            standard_conforming_strings: self.settings.standard_conforming_strings,
-            extended,
-        };
-        let touches = plan::may_touch(&input);
+        let touches = plan::may_touch(text.get(frame), &snapshot);
         if touches && !self.lookout.is_current() && !self.lookout.take_failed() && self.ask(extended) {
             let frame = std::mem::take(frame);
             self.park(tag, frame);

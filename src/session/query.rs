@@ -155,7 +155,7 @@ impl Session {
         let mut draft = self.draft(plan, statement.kind, &permits);
         let pseudonyms = self.pseudonyms(plan, snapshot, |subject| match subject {
             SubjectSource::Literal { literal, .. } => {
-                let text = plan::read_literal(source, literal).ok()?;
+                let text = plan::read_literal(source, literal)?;
                 Some((Format::Text, text.as_bytes().to_vec().into()))
             }
             _ => None,

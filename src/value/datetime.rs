@@ -23,7 +23,8 @@ use parse::{Fault, Moment};
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// First and last-but-one timestamp: 4714-11-24 BC, 294277-01-01.
-const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..TIMESTAMPS_END;
+const TIMESTAMPS_END: i64 = 9_223_371_331_200_000_000;
 /// First and last-but-one date: 4714-11-24 BC, 5874898-06-03.
 const DATES: std::ops::Range<i32> = -2_451_545..2_145_031_949;
 /// 1970-01-01 in days since 2000-01-01.
@@ -102,7 +103,7 @@ pub(super) fn decode(
         Format::Text => parse_timestamp(ty, bytes, style)?,
         Format::Binary => {
             let micros = i64::from_be_bytes(input::exact(bytes)?);
-            if !is_timestamp(micros) {
+            if !matches!(micros, i64::MIN | i64::MAX) && !TIMESTAMPS.contains(&micros) {
                 return Err(out_of_range("timestamp"));
             }
             micros
@@ -137,7 +138,7 @@ pub(super) fn encode(
         return Ok(());
     }
     let micros = Some(i64::from_be_bytes(input::canonical(ty, canonical)?))
-        .filter(|micros| is_timestamp(*micros))
+        .filter(|micros| is_stored_timestamp(*micros))
         .ok_or_else(corrupted)?;
     match (format, ty) {
         (Format::Binary, _) => out.extend_from_slice(canonical),
@@ -189,8 +190,9 @@ fn is_date(day: i32) -> bool {
     matches!(day, i32::MIN | i32::MAX) || DATES.contains(&day)
 }
 
-fn is_timestamp(micros: i64) -> bool {
-    matches!(micros, i64::MIN | i64::MAX) || TIMESTAMPS.contains(&micros)
+/// Also just past the last one: rounding to a column's precision leads there, and the server stores it.
+fn is_stored_timestamp(micros: i64) -> bool {
+    matches!(micros, i64::MIN | i64::MAX | TIMESTAMPS_END) || TIMESTAMPS.contains(&micros)
 }
 
 #[cold]

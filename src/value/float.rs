@@ -51,14 +51,14 @@ fn parse(text: &[u8]) -> Result<f64, ValueError> {
             "pgward doesn't read hexadecimal floating-point numbers",
         ));
     }
-    if !is_decimal(unsigned) {
-        return Err(syntax());
-    }
-    let value: f64 = std::str::from_utf8(text)
+    // The server reads as far as it is a number, and finds that too large before it looks at the rest.
+    let length = decimal_length(unsigned).ok_or_else(syntax)?;
+    let sign = text.len() - unsigned.len();
+    let value: f64 = std::str::from_utf8(&text[..sign + length])
         .ok()
         .and_then(|text| text.parse().ok())
         .ok_or_else(syntax)?;
-    let mantissa = unsigned
+    let mantissa = unsigned[..length]
         .split(|byte| matches!(byte, b'e' | b'E'))
         .next()
         .unwrap_or_default();
@@ -69,24 +69,38 @@ fn parse(text: &[u8]) -> Result<f64, ValueError> {
             "value is out of range for type double precision",
         ));
     }
+    if length < unsigned.len() {
+        return Err(syntax());
+    }
     Ok(value)
 }
 
-/// Digits with at most one point, and perhaps an exponent.
-fn is_decimal(unsigned: &[u8]) -> bool {
-    let end = unsigned.iter().position(|byte| matches!(byte, b'e' | b'E'));
-    let (mantissa, exponent) = unsigned.split_at(end.unwrap_or(unsigned.len()));
-    let points = mantissa.iter().filter(|byte| **byte == b'.').count();
-    let digits = mantissa.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let exponent_digits = match exponent {
-        [] => &b"0"[..],
-        [_, b'+' | b'-', digits @ ..] | [_, digits @ ..] => digits,
+/// How many bytes are a number: digits with at most one point, and an exponent if it has digits.
+fn decimal_length(unsigned: &[u8]) -> Option<usize> {
+    let digits = |from: usize| {
+        let rest = unsigned.get(from..).unwrap_or_default();
+        rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
     };
-    points <= 1
-        && digits > 0
-        && points + digits == mantissa.len()
-        && !exponent_digits.is_empty()
-        && exponent_digits.iter().all(u8::is_ascii_digit)
+    let whole = digits(0);
+    let mut length = whole;
+    if unsigned.get(whole) == Some(&b'.') {
+        let fraction = digits(whole + 1);
+        if whole + fraction == 0 {
+            return None;
+        }
+        length += 1 + fraction;
+    }
+    if length == 0 {
+        return None;
+    }
+    if let Some(b'e' | b'E') = unsigned.get(length) {
+        let sign = usize::from(matches!(unsigned.get(length + 1), Some(b'+' | b'-')));
+        let exponent = digits(length + 1 + sign);
+        if exponent > 0 {
+            length += 1 + sign + exponent;
+        }
+    }
+    Some(length)
 }
 
 pub(super) fn encode(
@@ -218,7 +232,9 @@ impl Decimal {
         let usual = Self::of(Scratch::of(format_args!("{value:e}")).as_str());
         let fraction = value.to_bits() & ((1 << 52) - 1);
         if fraction & 1 == 1 || value == 0.0 || !usual.lies_between(value) && fraction != 0 {
-            return usual;
+            // Of two that are equally near, the server takes the even one.
+            let even = Self::rounded(value, usual.length);
+            return if even.reads_as(value) { even } else { usual };
         }
         for length in 1..MAX_DIGITS {
             let nearest = Self::rounded(value, length);

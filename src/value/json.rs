@@ -157,7 +157,11 @@ impl<'a> Parser<'a> {
                     }
                 }
                 b'"' => Node::String(self.string()?),
-                b'-' | b'0'..=b'9' => Node::Number(self.number()?),
+                b'-' | b'0'..=b'9' => {
+                    let span = self.number()?;
+                    self.check_number(&span)?;
+                    Node::Number(span)
+                }
                 _ => Node::Word(self.word()?),
             };
             // What it completes.
@@ -289,6 +293,29 @@ impl<'a> Parser<'a> {
             return Err(syntax());
         }
         Ok(start..self.at)
+    }
+
+    /// Whether jsonb has room for the number. The server looks at that after the next token and before what that means.
+    fn check_number(&mut self, span: &Range<usize>) -> Result<(), ValueError> {
+        /// Shorter numbers whose exponents have fewer digits always fit.
+        const SURE_LENGTH: usize = 1_000;
+        const SURE_EXPONENT: usize = 4;
+        let number = &self.text[span.clone()];
+        let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
+        let sure = number.len() < SURE_LENGTH && exponent.is_none_or(|at| number.len() - at <= SURE_EXPONENT);
+        if !self.meaning || sure {
+            return Ok(());
+        }
+        let Err(overflow) = numeric::fits(number) else {
+            return Ok(());
+        };
+        match self.peek() {
+            None | Some(b'[' | b']' | b'{' | b'}' | b',' | b':') => {}
+            Some(b'"') => drop(self.string()?),
+            Some(b'-' | b'0'..=b'9') => drop(self.number()?),
+            Some(_) => drop(self.word()?),
+        }
+        Err(overflow)
     }
 
     fn digits(&mut self) -> usize {

@@ -64,6 +64,8 @@ pub(super) fn decode(
         Format::Text => Value::parse(bytes)?,
         Format::Binary => Value::receive(bytes)?,
     };
+    // An assignment is a conversion to numeric first and to the column's precision after.
+    value.check_format()?;
     value.apply(modifier, reading)?;
     value.send(out)
 }
@@ -106,6 +108,11 @@ pub(super) fn reprint(number: &[u8], out: &mut Plaintext) -> Result<(), ValueErr
     input::append(out, &text);
     text.fill(0);
     printed
+}
+
+/// Whether `jsonb` has room for a number that is known to be in JSON's syntax.
+pub(super) fn fits(number: &[u8]) -> Result<(), ValueError> {
+    Value::parse(number)?.check_format().map(drop)
 }
 
 /// The canonical zero of a scale, for masks.
@@ -349,19 +356,25 @@ impl Value {
         Ok(())
     }
 
-    fn send(&self, out: &mut Plaintext) -> Result<(), ValueError> {
-        let (Ok(weight), true, Ok(count)) = (
-            i16::try_from(self.weight),
-            self.scale <= MAX_SCALE,
+    /// Whether the stored form has room for it; the parts of its header.
+    fn check_format(&self) -> Result<(u16, i16, u16), ValueError> {
+        match (
             u16::try_from(self.digits.len()),
-        ) else {
-            return Err(overflows_format());
-        };
+            i16::try_from(self.weight),
+            u16::try_from(self.scale),
+        ) {
+            (Ok(count), Ok(weight), Ok(scale)) if self.scale <= MAX_SCALE => Ok((count, weight, scale)),
+            _ => Err(overflows_format()),
+        }
+    }
+
+    fn send(&self, out: &mut Plaintext) -> Result<(), ValueError> {
+        let (count, weight, scale) = self.check_format()?;
         input::reserve(out, 8 + 2 * self.digits.len());
         out.extend_from_slice(&count.to_be_bytes());
         out.extend_from_slice(&weight.to_be_bytes());
         out.extend_from_slice(&self.sign.to_be_bytes());
-        out.extend_from_slice(&(self.scale as u16).to_be_bytes());
+        out.extend_from_slice(&scale.to_be_bytes());
         for digit in self.digits.iter() {
             out.extend_from_slice(&digit.to_be_bytes());
         }
@@ -401,7 +414,9 @@ fn parse_exponent(text: &[u8]) -> Result<i64, ValueError> {
         [b'+', rest @ ..] => (false, rest),
         rest => (false, rest),
     };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, junk) = digits.split_at(length);
+    if digits.is_empty() {
         return Err(syntax());
     }
     let exponent = digits.iter().fold(0i64, |exponent, digit| {
@@ -409,6 +424,9 @@ fn parse_exponent(text: &[u8]) -> Result<i64, ValueError> {
     });
     if exponent >= MAX_EXPONENT {
         return Err(overflows_format());
+    }
+    if !junk.is_empty() {
+        return Err(syntax());
     }
     Ok(if negative { -exponent } else { exponent })
 }

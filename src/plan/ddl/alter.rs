@@ -207,9 +207,11 @@ impl Ddl<'_> {
                 }
             };
         }
+        let start = cursor.offset();
         if cursor.eat_all(&["SET", "DEFAULT"]) {
             if let Some(column) = column {
-                self.seal_default(&Cursor::new(self.source, cursor.rest()), &column)?;
+                let expression = Cursor::new(self.source, cursor.rest());
+                self.seal_default(&expression, &column, start..expression.span().end, "DROP DEFAULT")?;
             }
             set(table, name, |column| column.has_default = true);
             return Ok(());

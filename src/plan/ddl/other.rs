@@ -103,11 +103,20 @@ impl Ddl<'_> {
     /// A query whose result is stored by the server: sealed values in it would be in a column that the policy does not know.
     pub(super) fn refuse_query(&self, query: &Cursor<'_, '_>, what: &str) -> Outcome {
         let snapshot = self.input.snapshot;
-        let touches = query.all().iter().any(|token| {
-            self.source.name(token).is_some_and(|name| {
-                let name = name.to_lowercase();
-                snapshot.sensitive_names.contains(name.as_str()) || snapshot.sensitive_functions.contains(name.as_str())
-            })
+        let sensitive =
+            |name: &str| snapshot.sensitive_names.contains(name) || snapshot.sensitive_functions.contains(name);
+        let touches = query.all().iter().any(|token| match token.kind {
+            // Some functions run SQL that they are given: a name in a string counts, and so does what can't be read as it stands.
+            LexemeKind::String(form) => {
+                let text = self.source.text(&token.span).to_lowercase();
+                matches!(form, LiteralForm::Escaped | LiteralForm::Unicode) && text.contains('\\')
+                    || words(&text).any(sensitive)
+            }
+            LexemeKind::OtherString(_) => true,
+            _ => self
+                .source
+                .name(token)
+                .is_some_and(|name| sensitive(&name.to_lowercase())),
         });
         match touches {
             true => Err(kind(what).hint("Query the protected table itself; for a copy, create a table that the policy declares, and fill it by INSERT … SELECT.")),
@@ -129,9 +138,7 @@ impl Ddl<'_> {
         for token in cursor.all() {
             let text = self.source.text(&token.span).to_lowercase();
             let named = match token.kind {
-                LexemeKind::String(_) | LexemeKind::OtherString(_) => text
-                    .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()))
-                    .any(|word| columns.contains(word)),
+                LexemeKind::String(_) | LexemeKind::OtherString(_) => words(&text).any(|word| columns.contains(word)),
                 _ => self
                     .source
                     .name(token)
@@ -240,6 +247,11 @@ fn tables(cursor: &mut Cursor<'_, '_>) -> Outcome<Vec<Qualified>> {
             return Ok(names);
         }
     }
+}
+
+/// Runs of identifier characters.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()))
 }
 
 fn kind(what: &str) -> Refusal {

@@ -211,7 +211,7 @@ impl Ddl<'_> {
                 (ClauseKind::Null | ClauseKind::Storage, _) => {}
                 (ClauseKind::Check(expression), _) => check_expression(table, expression, "CHECK")?,
                 (ClauseKind::Default(expression), Some(column)) => {
-                    self.seal_default(expression, column)?;
+                    self.seal_default(expression, column, clause.span.clone(), "")?;
                     set(table, at, |column| column.has_default = true);
                 }
                 (ClauseKind::Default(_), None) => set(table, at, |column| column.has_default = true),

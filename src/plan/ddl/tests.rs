@@ -163,7 +163,7 @@ fn create_table_seals_declared_columns() {
         ),
         (
             "CREATE TABLE customers (phone text DEFAULT 'none'::text NOT NULL, email text DEFAULT NULL, code int DEFAULT -1)",
-            "CREATE TABLE customers (phone pgward.sealed DEFAULT <2:'none'> NOT NULL, email pgward.sealed DEFAULT NULL, code pgward.sealed DEFAULT <3:-1>) ; \
+            "CREATE TABLE customers (phone pgward.sealed DEFAULT <2:'none'> NOT NULL, email pgward.sealed , code pgward.sealed DEFAULT <3:-1>) ; \
              COMMENT ON COLUMN \"public\".\"customers\".\"phone\" IS 'pgward: text' ; \
              COMMENT ON COLUMN \"public\".\"customers\".\"email\" IS 'pgward: text' ; \
              COMMENT ON COLUMN \"public\".\"customers\".\"code\" IS 'pgward: integer'",
@@ -351,6 +351,10 @@ fn alter_table_follows_the_same_rules() {
         (
             "ALTER TABLE people ALTER email DROP NOT NULL",
             "ALTER TABLE people ALTER email DROP NOT NULL",
+        ),
+        (
+            "ALTER TABLE people ALTER email SET DEFAULT NULL::text",
+            "ALTER TABLE people ALTER email DROP DEFAULT",
         ),
         (
             "ALTER TABLE people ALTER email SET STATISTICS 100",
@@ -548,6 +552,15 @@ fn other_definitions_are_carried_out_or_refused() {
         ),
         ("CREATE MATERIALIZED VIEW v AS SELECT id FROM shown", "! statement-kind"),
         ("CREATE VIEW people_ids AS SELECT id FROM orders", "forward"),
+        (
+            "CREATE VIEW v AS SELECT query_to_xml('TABLE People', true, true, '')",
+            "! statement-kind",
+        ),
+        (
+            "CREATE VIEW v AS SELECT query_to_xml(E'TABLE p\\145ople', true, true, '')",
+            "! statement-kind",
+        ),
+        ("CREATE VIEW v AS SELECT 'people-like' FROM orders", "! statement-kind"),
         (
             "CREATE TRIGGER t BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch()",
             "CREATE TRIGGER t BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch()",

@@ -6,7 +6,7 @@ use crate::plan::{LiteralForm, read_literal};
 fn read(text: &str, standard: bool) -> Option<(LiteralForm, Option<String>)> {
     let source = Source::new(text, standard);
     let literal = source.literal(&(0..text.len()))?;
-    Some((literal.form, read_literal(text, &literal).ok().map(|v| v.to_string())))
+    Some((literal.form, read_literal(text, &literal).map(|v| v.to_string())))
 }
 
 #[test]

@@ -330,6 +330,8 @@ const ZONE: u16 = 32;
 const WEEKDAY: u16 = 64;
 const HALF: u16 = 128;
 const ERA: u16 = 256;
+/// `infinity`, `epoch`: whatever else stands there counts for nothing, but must be well formed.
+const SPECIAL: u16 = 512;
 
 /// What is known so far.
 struct Reader {
@@ -397,6 +399,7 @@ impl Reader {
             }
             Kind::Number if self.time_follows => {
                 self.time_follows = false;
+                self.special = None;
                 let parts = self.run_together(text, self.known | DATE)?;
                 if parts != TIME {
                     return Err(Fault::Format);
@@ -453,8 +456,8 @@ impl Reader {
         let mut parts = 0;
         self.month_is_word = false; // only a word within counts
         let is_separator = |c: char| !c.is_ascii_alphanumeric();
-        // Blank pieces between separators are skipped, but a text that ends with one is no date.
-        if text.ends_with(is_separator) {
+        // Separators may be doubled between pieces, but not at the end.
+        if text.ends_with(is_separator) && text[..text.len() - 1].ends_with(is_separator) {
             return Err(Fault::Format);
         }
         let pieces = || text.split(is_separator).filter(|piece| !piece.is_empty());
@@ -627,7 +630,6 @@ impl Reader {
 
     /// Returns the parts that it gives; `None` for a word that gives none.
     fn word(&mut self, text: &str, next: Kind) -> Result<Option<u16>, Fault> {
-        let everything = DATE | TIME | ZONE;
         let word = match keyword(text) {
             Some(word) => word,
             None => self.unknown_word(text)?,
@@ -666,19 +668,20 @@ impl Reader {
             Word::Midnight => {
                 (self.hour, self.minute, self.second, self.fraction) = (0, 0, 0, 0);
                 self.zone = Some(Zone::Offset(0));
+                self.special = None;
                 TIME | ZONE
             }
             Word::Infinity => {
                 self.special = Some(Moment::Infinity);
-                everything
+                SPECIAL
             }
             Word::NegativeInfinity => {
                 self.special = Some(Moment::NegativeInfinity);
-                everything
+                SPECIAL
             }
             Word::Epoch => {
                 self.special = Some(Moment::Epoch);
-                everything
+                SPECIAL
             }
             Word::Utc => {
                 if !matches!(self.zone, Some(Zone::Named(_))) {

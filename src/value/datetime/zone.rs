@@ -5,7 +5,7 @@
 use super::super::ValueError;
 use super::{MICROS_PER_SECOND, UNIX_EPOCH_DAY};
 use jiff::Timestamp;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
@@ -40,9 +40,34 @@ pub(super) fn lookup(name: &str) -> Option<TimeZone> {
     DATABASE.get(name).ok()
 }
 
-/// What `SET TIME ZONE INTERVAL '+09:00'` and `SET TIME ZONE 9` are reported as: `<+09>-09`.
+/// What `SET TIME ZONE INTERVAL '+09:00'` and `SET TIME ZONE 9` are reported as: `<+09>-09`, `<-03:30>+03:30`; and other POSIX rules
+/// with a name in angle brackets.
 fn fixed(name: &str) -> Option<TimeZone> {
-    name.starts_with('<').then(|| TimeZone::posix(name).ok()).flatten()
+    let (abbreviation, posix) = name.strip_prefix('<')?.split_once('>')?;
+    let seconds = |text: &str| {
+        let (sign, text) = match text.split_at_checked(1)? {
+            ("+", rest) => (1, rest),
+            ("-", rest) => (-1, rest),
+            _ => return None,
+        };
+        let mut pieces = text.split(':').map(|piece| match piece.len() {
+            2 => piece.parse::<u8>().ok().filter(|number| *number < 60).map(i32::from),
+            _ => None,
+        });
+        let hours = pieces.next()??;
+        let minutes = pieces.next().unwrap_or(Some(0))?;
+        let seconds = pieces.next().unwrap_or(Some(0))?;
+        (pieces.next().is_none() && hours < 24).then_some(sign * ((hours * 60 + minutes) * 60 + seconds))
+    };
+    match (seconds(abbreviation), seconds(posix)) {
+        // POSIX counts westwards.
+        (Some(east), Some(west)) if east == -west => {
+            let zone = TimeZone::fixed(Offset::from_seconds(east).ok()?);
+            let same_name = zone.to_offset_info(Timestamp::UNIX_EPOCH).abbreviation() == abbreviation;
+            same_name.then_some(zone)
+        }
+        _ => TimeZone::posix(name).ok(),
+    }
 }
 
 fn covered(unix_seconds: i64) -> (i64, i64) {
