@@ -118,7 +118,9 @@ pub(super) fn classify(source: &Source<'_>, place: &Place) -> Class {
             class(StatementKind::Session, Verb::Harmless, NONE)
         }
         "lock" | "vacuum" | "analyze" | "analyse" => class(StatementKind::Ddl, Verb::Harmless, NONE),
-        "reindex" | "cluster" | "comment" | "grant" | "revoke" => class(StatementKind::Ddl, Verb::Harmless, CATALOG),
+        "reindex" | "cluster" => class(StatementKind::Ddl, Verb::Harmless, CATALOG),
+        // A sealed column's comment holds its type marker.
+        "comment" | "grant" | "revoke" => class(StatementKind::Ddl, Verb::Ddl, CATALOG),
         "create" | "alter" | "drop" | "import" | "security" | "reassign" | "refresh" => {
             class(StatementKind::Ddl, Verb::Ddl, BOTH)
         }

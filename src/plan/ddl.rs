@@ -4,11 +4,12 @@
 //! markers) follows in companion statements of the same implicit transaction. Where a companion takes the place of an action of ALTER TABLE, the
 //! action becomes `SET WITHOUT OIDS`, which since PostgreSQL 12 never has an effect, so that the command tag stays the client's.
 //!
-//! Statements are read from tokens (see [`cursor`]), so [`plan_ddl`] needs no syntax tree, and DDL that the parser does not know is carried out too.
+//! Statements are read from tokens (see [`cursor`]) and not from a syntax tree: every change is at exact bytes, and DDL that the parser does not know is
+//! carried out too.
 //! Closed: a form that is not known here, and names a sensitive relation, is refused.
 //!
-//! DDL needs no right on personal data, but two forms do use it: a DEFAULT literal is sealed, and TRUNCATE removes values. Both are a
-//! [`Use::Write`] of the columns.
+//! DDL needs no right on personal data, but one form uses it: a DEFAULT literal is sealed, which is a [`Use::Write`] of the column. TRUNCATE,
+//! which removes values, is planned with DELETE.
 
 mod alter;
 mod constraints;
@@ -38,18 +39,7 @@ use std::sync::Arc;
 /// Stands in place of an action of ALTER TABLE that a companion carries out.
 const NO_ACTION: &str = "SET WITHOUT OIDS";
 
-/// Plans one statement of DDL that names a protected or declared relation. The syntax tree is not looked at: see the module's documentation.
-pub(super) fn plan_ddl(
-    _statement: &sqlparser::ast::Statement,
-    source: &Source<'_>,
-    span: Range<usize>,
-    input: &PlanInput<'_>,
-    overlay: &mut Overlay,
-) -> (Action, Effects) {
-    plan_ddl_text(source, span, input, overlay)
-}
-
-/// The same for a statement that the parser did not read: it begins with a keyword of DDL.
+/// Plans one statement of DDL in which a sensitive name occurs. It begins with a keyword of DDL.
 pub(super) fn plan_ddl_text(
     source: &Source<'_>,
     span: Range<usize>,

@@ -1,4 +1,4 @@
-//! COMMENT, DROP, TRUNCATE, GRANT, and CREATE of what is neither a table nor an index.
+//! COMMENT, DROP, GRANT, and CREATE of what is neither a table nor an index.
 
 use super::cursor::{Cursor, Qualified};
 use super::{Change, Ddl, Outcome, not_understood, opaque_columns, unusable};
@@ -26,8 +26,8 @@ const APART: [&str; 13] = [
     "CONVERSION",
 ];
 
-/// What may be dropped and altered, in a way that leaves values as they are.
-const ALTERABLE: [&str; 9] = [
+/// What may be altered in a way that leaves values as they are.
+const ALTERABLE: [&str; 15] = [
     "INDEX",
     "SEQUENCE",
     "VIEW",
@@ -37,6 +37,12 @@ const ALTERABLE: [&str; 9] = [
     "USER",
     "DATABASE",
     "SCHEMA",
+    "FUNCTION",
+    "PROCEDURE",
+    "ROUTINE",
+    "EXTENSION",
+    "TYPE",
+    "DEFAULT",
 ];
 
 impl Ddl<'_> {
@@ -75,10 +81,6 @@ impl Ddl<'_> {
         if cursor.eat_all(&["COMMENT", "ON"]) {
             return self.comment(cursor);
         }
-        if cursor.eat("TRUNCATE") {
-            cursor.eat("TABLE");
-            return self.truncate(cursor);
-        }
         if cursor.eat("DROP") {
             if cursor.eat("TABLE") {
                 return self.drop_tables(cursor);
@@ -90,12 +92,14 @@ impl Ddl<'_> {
             self.protected = true;
             return Ok(());
         }
-        if cursor.eat("ALTER") && cursor.is_one_of(&ALTERABLE) {
-            self.protected = true;
-            return Ok(());
-        }
-        if cursor.is_one_of(&["ANALYZE", "ANALYSE", "VACUUM", "REINDEX", "CLUSTER", "LOCK"]) {
-            return Ok(());
+        if cursor.eat("ALTER") {
+            if cursor.is("POLICY") {
+                return self.code(&cursor);
+            }
+            if cursor.is_one_of(&ALTERABLE) {
+                self.protected = true;
+                return Ok(());
+            }
         }
         Err(kind("this kind of statement"))
     }
@@ -194,26 +198,6 @@ impl Ddl<'_> {
         };
         let at = token.span.start + opening.ok_or_else(not_understood)?;
         self.splice(at..at, format!("{line}\n"));
-        Ok(())
-    }
-
-    /// TRUNCATE removes values: a write.
-    fn truncate(&mut self, mut cursor: Cursor<'_, '_>) -> Outcome {
-        for written in tables(&mut cursor)? {
-            let Some(table) = self.resolve(&written) else { continue };
-            if let Some(why) = &table.touches_protected {
-                return Err(Refusal::unsupported(
-                    Reason::StatementKind,
-                    format!("\"{}\" can't be truncated: {why}", table.name),
-                )
-                .hint("Truncate the protected table itself."));
-            }
-            self.protected |= table.protected;
-            for column in table.columns.iter().filter_map(|column| column.protected.as_ref()) {
-                self.write(column);
-            }
-        }
-        self.plan.aggregate = self.protected;
         Ok(())
     }
 
