@@ -295,7 +295,9 @@ impl<'a> Sealer<'a> {
 
     /// A statement's text with its splices, from `span` of the source.
     pub(super) fn rewrite(&mut self, source: &str, span: &Range<usize>, plan: &Plan) -> Result<Vec<u8>, Refusal> {
-        plan::rewrite(source, span.clone(), &plan.splices, &mut |with, out| self.splice(source, with, out))
+        plan::rewrite(source, span.clone(), &plan.splices, &mut |with, out| {
+            self.splice(source, with, out)
+        })
     }
 }
 
