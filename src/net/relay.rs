@@ -36,6 +36,7 @@ thread_local! {
 }
 
 /// What the relay drives: [`Session`], or a stand-in in tests.
+#[allow(clippy::wrong_self_convention)] // `from_client` says where bytes come from; nothing is converted
 pub trait Machine {
     /// See [`Session::from_client`].
     fn from_client(&mut self, input: &mut BytesMut);
@@ -109,6 +110,7 @@ impl Machine for Session {
 
 /// Where the fates of a session's appends go.
 pub type AckSender = mpsc::UnboundedSender<(Ticket, Result<(), JournalError>)>;
+type AckReceiver = mpsc::UnboundedReceiver<(Ticket, Result<(), JournalError>)>;
 
 /// What a session lives in.
 pub trait Surroundings {
@@ -231,7 +233,7 @@ pub struct Relay<M, S, C> {
     client: Side<S>,
     server: Side<S>,
     /// Made at the first append: most sessions of an unprotected database never need it.
-    acks: Option<(AckSender, mpsc::UnboundedReceiver<(Ticket, Result<(), JournalError>)>)>,
+    acks: Option<(AckSender, AckReceiver)>,
     /// Until log-in is done.
     login_deadline: Option<Pin<Box<Sleep>>>,
     /// While closing.

@@ -197,6 +197,11 @@ impl World {
     /// SIGTERM, then waits; its exit status.
     pub fn stop(&mut self) -> std::process::ExitStatus {
         self.signal("TERM");
+        self.wait_for_end()
+    }
+
+    /// Waits until pgward has ended; its exit status.
+    pub fn wait_for_end(&mut self) -> std::process::ExitStatus {
         self.serve
             .take()
             .expect("pgward runs")

@@ -5,6 +5,7 @@ use super::load::{self, Loaded};
 use crate::admin::{self, Readiness};
 use crate::audit::journal::{JournalOptions, Observer};
 use crate::audit::{AuditAction, Journal, JournalError};
+use crate::catalog::{self, CatalogError, Watch};
 use crate::control::{self, ControlError};
 use crate::crypto::root::RootKey;
 use crate::metrics::Metrics;
@@ -57,11 +58,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// The catalog can't be read or understood.
-    #[error("the catalog can't be read: {detail}")]
-    Catalog {
-        /// What went wrong.
-        detail: String,
-    },
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// The storage domain is missing.
     #[error("database {database} has no domain pgward.sealed, which sealed columns are stored as: run `pgward init`")]
     NoDomain {
@@ -216,7 +214,7 @@ struct Engine {
     root: Box<dyn RootKey>,
     databases: Arc<Databases>,
     nudges: Arc<Nudges>,
-    watchers: BTreeMap<Arc<str>, JoinHandle<()>>,
+    watches: BTreeMap<Arc<str>, Watch>,
     admin: Option<Admin>,
     stopping: Arc<AtomicBool>,
     front: net::Running,
@@ -229,7 +227,7 @@ struct Admin {
     task: JoinHandle<io::Result<()>>,
 }
 
-/// By which watchers are woken.
+/// By which watches are woken.
 type Nudges = Mutex<BTreeMap<Arc<str>, Arc<Notify>>>;
 
 impl Engine {
@@ -303,7 +301,7 @@ impl Engine {
             root,
             databases,
             nudges,
-            watchers: BTreeMap::new(),
+            watches: BTreeMap::new(),
             front,
         };
         engine.watch_all();
@@ -323,9 +321,7 @@ impl Engine {
         }
         self.stopping.store(true, Ordering::Release);
         self.front.stop().await;
-        for watcher in self.watchers.values() {
-            watcher.abort();
-        }
+        self.watches.clear();
         // Last, so that a stop can be watched.
         if let Some(admin) = self.admin {
             let _ = admin.stop.send(());
@@ -374,21 +370,20 @@ impl Engine {
         Ok(())
     }
 
-    /// A watcher for every declared database that has none.
+    /// A watch for every declared database that has none.
     fn watch_all(&mut self) {
+        let poll = Duration::from_secs(self.file.limits.catalog_poll_seconds.max(1));
+        let mut nudges = self.nudges.lock().unwrap_or_else(PoisonError::into_inner);
         for database in self.databases.declared() {
             let name = database.name.clone();
-            let notify = self
-                .nudges
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(name.clone())
-                .or_default()
-                .clone();
-            let (file, metrics) = (self.file.clone(), self.shared.metrics.clone());
-            self.watchers
-                .entry(name)
-                .or_insert_with(|| tokio::spawn(load::watch(file, database, metrics, notify)));
+            if self.watches.contains_key(&name) {
+                continue;
+            }
+            let metrics = self.shared.metrics.clone();
+            let target = Arc::new(load::Watched { database, metrics });
+            let watch = catalog::watch(self.file.clone(), name.clone(), target, poll);
+            nudges.insert(name.clone(), watch.nudger());
+            self.watches.insert(name, watch);
         }
     }
 }

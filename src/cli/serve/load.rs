@@ -1,23 +1,19 @@
-//! What sessions need to know of a protected database: ids from the control database, the opened keyring, the catalog; and the task that
-//! keeps the catalog fresh.
+//! What sessions need to know of a protected database: ids from the control database, the opened keyring, the catalog.
 
 use super::engine::StartError;
+use crate::catalog;
 use crate::control;
 use crate::crypto::root::RootKey;
 use crate::crypto::{KeyState, Keyring};
 use crate::metrics::Metrics;
-use crate::plan::introspect::{CATALOG_QUERY, Declarations, SnapshotBuilder};
+use crate::plan::introspect::Declarations;
 use crate::plan::{KeyDomain, Snapshot};
 use crate::policy::Policy;
 use crate::policy::file::File;
 use crate::session::Database;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::Notify;
-use tokio_postgres::{Client, SimpleQueryMessage};
-
-/// Pause before pgward tries to reach a database again whose connection it lost.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+use tokio_postgres::Client;
 
 /// Everything about one database, ready to be put in place.
 pub(super) struct Loaded {
@@ -50,7 +46,7 @@ pub(super) async fn load(
         subjects: policy.subjects(name).to_vec(),
     });
     let client = control::connect(file, name).await?;
-    let snapshot = read_catalog(&client, &declarations).await?;
+    let snapshot = catalog::load(&client, declarations.clone()).await?;
     let needs_domain = declarations.columns.iter().any(|column| column.mode.is_sealed());
     if needs_domain && snapshot.sealed_domain_oid.is_none() {
         return Err(StartError::NoDomain { database: name.clone() });
@@ -84,60 +80,23 @@ impl Loaded {
     }
 }
 
-/// One look at the catalog.
-pub(super) async fn read_catalog(client: &Client, declarations: &Arc<Declarations>) -> Result<Snapshot, StartError> {
-    let fault = |detail: String| StartError::Catalog { detail };
-    let messages = client
-        .simple_query(CATALOG_QUERY)
-        .await
-        .map_err(|error| fault(crate::control::ControlError::statement("read the catalog", error).to_string()))?;
-    let mut builder = SnapshotBuilder::new(declarations.clone());
-    let mut values = Vec::new();
-    for message in &messages {
-        if let SimpleQueryMessage::Row(row) = message {
-            values.clear();
-            values.extend((0..row.len()).map(|column| row.get(column).map(str::as_bytes)));
-            builder.row(&values).map_err(fault)?;
-        }
-    }
-    Ok(builder.finish())
+/// A database as its watch sees it.
+pub(super) struct Watched {
+    pub(super) database: Arc<Database>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
-/// Keeps a database's catalog fresh: looks every `limits.catalog_poll_seconds`, and at once when nudged.
-pub(super) async fn watch(file: Arc<File>, database: Arc<Database>, metrics: Arc<Metrics>, nudge: Arc<Notify>) {
-    let poll = Duration::from_secs(file.limits.catalog_poll_seconds.max(1));
-    let mut connection = None;
-    loop {
-        // A nudge that comes while we look is kept: the next wait ends at once.
-        let _ = tokio::time::timeout(poll, nudge.notified()).await;
-        let client = match &connection {
-            Some(client) => client,
-            None => match control::connect(&file, &database.name).await {
-                Ok(client) => connection.insert(client),
-                Err(error) => {
-                    tracing::warn!(database = %database.name, error = &error as &dyn std::error::Error, "can't look at the catalog");
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let declarations = database.declarations.load_full();
-        match read_catalog(client, &declarations).await {
-            Ok(snapshot) => {
-                // A reload may have put other declarations in place meanwhile, with a catalog of its own.
-                if Arc::ptr_eq(&declarations, &database.declarations.load_full()) {
-                    if snapshot.fingerprint != database.catalog.load().fingerprint {
-                        tracing::debug!(database = %database.name, "the catalog changed");
-                        database.catalog.store(Arc::new(snapshot));
-                    }
-                    metrics.catalog_seen(&database.name);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(database = %database.name, %error, "can't look at the catalog");
-                connection = None;
-                tokio::time::sleep(RECONNECT_PAUSE).await;
-            }
-        }
+impl catalog::Target for Watched {
+    fn declarations(&self) -> Arc<Declarations> {
+        self.database.declarations.load_full()
+    }
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.database.catalog.load_full()
+    }
+    fn replace(&self, snapshot: Snapshot) {
+        self.database.catalog.store(Arc::new(snapshot));
+    }
+    fn seen(&self) {
+        self.metrics.catalog_seen(&self.database.name);
     }
 }
