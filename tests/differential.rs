@@ -292,12 +292,15 @@ fn differential(file: &str) {
     if std::env::var_os("PGWARD_DIFFERENTIAL_BLESS").is_some() {
         bless(&path, &text, &blocks, &given);
     }
-    let shown: Vec<String> = faults.iter().take(60).cloned().collect();
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("differential-{file}.txt"));
+    std::fs::write(&all, faults.join("\n")).expect("a report");
+    let shown: Vec<String> = faults.iter().take(20).cloned().collect();
     assert!(
         faults.is_empty(),
-        "{} of {} blocks × 4 differ:\n\n{}",
+        "{} of {} blocks in four protocol variants differ (all: {}):\n\n{}",
         faults.len(),
         blocks.len(),
+        all.display(),
         shown.join("\n")
     );
 }

@@ -1,6 +1,6 @@
 //! The policy file: what is read from it, and that each fault is found, with its line, key and remedy.
 
-use pgward::plan::{Mode, RelationName};
+use pgward::plan::{Mode, Reason, RelationName};
 use pgward::policy::Policy;
 use pgward::policy::file::{ClientTls, Fault, Keys, UpstreamTls};
 use std::os::unix::fs::PermissionsExt;
@@ -504,4 +504,22 @@ fn only_a_file_that_others_cannot_write_is_loaded() {
     assert!(Policy::load(directory.path()).is_err());
     let missing = Policy::load(&directory.path().join("none")).unwrap_err().to_string();
     assert!(missing.contains("No such file"), "{missing}");
+}
+
+/// Clients are sent to these anchors: each must be there, say the three things, and none may lead nowhere.
+#[test]
+fn every_refusal_has_its_section_in_errors_md() {
+    let page = include_str!("../docs/ERRORS.md");
+    let sections: Vec<(&str, &str)> = page
+        .split("\n## ")
+        .skip(1)
+        .map(|section| section.split_once('\n').expect("a section has a text"))
+        .collect();
+    let titles: Vec<&str> = sections.iter().map(|(title, _)| *title).collect();
+    assert_eq!(titles, Reason::ALL.map(Reason::anchor), "left: docs/ERRORS.md; right: the reasons");
+    for (title, text) in sections {
+        for part in ["**What happened.** ", "**Why.** ", "**What to do.** ", "SQLSTATE"] {
+            assert!(text.contains(part), "{title}: {part}");
+        }
+    }
 }

@@ -115,8 +115,10 @@ impl Hash {
 }
 
 /// What a line is about, before it has its place.
-pub(super) enum Item {
+pub enum Item {
+    /// An access record.
     Access(Box<AccessRecord>),
+    /// Something else.
     Event(Event),
 }
 
@@ -136,8 +138,10 @@ pub struct Event {
 }
 
 /// What is the same for all entries that one journal writes.
-pub(super) struct Stamp {
+pub struct Stamp {
+    /// Name of the node.
     pub node: Arc<str>,
+    /// Class of its records.
     pub retention_class: RetentionClass,
 }
 
@@ -154,7 +158,7 @@ pub struct Chain {
 
 /// The encoded line would be longer than [`MAX_LINE`].
 #[derive(Debug)]
-pub(super) struct TooLong;
+pub struct TooLong;
 
 impl Chain {
     /// A new log with a random id.
@@ -168,7 +172,7 @@ impl Chain {
     }
 
     /// Appends the item's line to `out` and moves on; on error neither changes.
-    pub(super) fn push(&mut self, stamp: &Stamp, item: &Item, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    pub fn push(&mut self, stamp: &Stamp, item: &Item, out: &mut Vec<u8>) -> Result<(), TooLong> {
         let start = out.len();
         let body = match item {
             Item::Access(record) => Body::of_record(self, stamp, record),

@@ -149,6 +149,7 @@ struct Pending {
     item: Item,
     ack: Ack,
     since: Instant,
+    bytes: usize,
 }
 
 /// Locks held here guard plain data that is whole at every step, so a panic elsewhere does not spoil it.
@@ -238,6 +239,7 @@ impl Journal {
                 item,
                 ack,
                 since: Instant::now(),
+                bytes,
             });
             let first = queue.items.len() == 1;
             drop(queue);

@@ -76,7 +76,7 @@ pub struct AuditObject {
 }
 
 /// Who and from where: the part that is the same for every record of a session. Shared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin {
     /// Handler, by name in the policy.
     pub handler: Arc<str>,
@@ -102,7 +102,7 @@ pub struct Origin {
 
 /// An access record (RECORDS: fields). What the journal itself adds (index, previous hash, node, retention class, expiry) is not in here; its written form is
 /// [`super::Entry`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccessRecord {
     /// UUIDv7. Overflow records of one statement share it.
     pub event_id: uuid::Uuid,
@@ -113,6 +113,7 @@ pub struct AccessRecord {
     /// End (of this part).
     pub ts_end: i64,
     /// Who.
+    #[serde(flatten)]
     pub origin: Arc<Origin>,
     /// What.
     pub action: AuditAction,

@@ -22,8 +22,9 @@ use std::process::ExitCode;
 /// Arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    // Boxed: it would make the enum of all commands as large as itself.
     #[command(subcommand)]
-    command: Command,
+    command: Box<Command>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -88,7 +89,7 @@ const TABLE_LIMIT: usize = 200;
 /// Runs it.
 pub fn run(args: Args) -> CliResult {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let result = match args.command {
+    let result = match *args.command {
         Command::Verify(args) => run_verify(&args, &mut out),
         Command::Show(args) => run_show(&args, &mut out),
     };

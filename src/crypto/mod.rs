@@ -175,7 +175,7 @@ impl Keyring {
         slot.ready.as_deref().ok_or(CryptoError::DestroyedKey(id))
     }
 
-    /// Seals without a permit; the nonce counts where the layout has one.
+    /// Seals without a permit. Deterministic envelopes have their own nonce in place of the given one.
     fn seal_unchecked(
         &self,
         column: &ProtectedColumn,
@@ -195,12 +195,17 @@ impl Keyring {
         }
         let (slot, key) = self.active(&column.key_domain)?;
         let widened;
-        let (cipher, id, plaintext) = match layout {
-            Layout::Sealed | Layout::Eq => (&key.sealing, column.id, canonical),
+        let (cipher, nonce, id, plaintext) = match layout {
+            Layout::Sealed | Layout::Eq => (&key.sealing, nonce, column.id, canonical),
             Layout::Deterministic => {
                 widened = envelope::deterministic_plaintext(column.logical_type, canonical)
                     .ok_or(CryptoError::UnsuitableType)?;
-                (&key.deterministic, slot.domain_id, widened.as_slice())
+                (
+                    &key.deterministic,
+                    &DETERMINISTIC_NONCE,
+                    slot.domain_id,
+                    widened.as_slice(),
+                )
             }
         };
 

@@ -93,9 +93,7 @@ impl<'a> Planner<'a> {
                 }
                 Ok(Lineage::Clear)
             }
-            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
-                self.compare(left, right, goal)
-            }
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => self.compare(left, right, goal),
             Expr::BinaryOp { left, op, right } => self.binary(left, op, right, goal),
             Expr::UnaryOp { expr, .. } => self.clear(expr, goal, Reason::Expression),
             Expr::InList { expr, list, .. } => self.in_list(expr, list, goal),
@@ -303,12 +301,15 @@ impl<'a> Planner<'a> {
         let l = self.operand(left)?;
         let r = self.operand(right)?;
         match (&l, &r) {
-            (Operand::Column(a, a_span), Operand::Column(b, b_span)) if a.sealed().is_some() || b.sealed().is_some() => {
+            (Operand::Column(a, a_span), Operand::Column(b, b_span))
+                if a.sealed().is_some() || b.sealed().is_some() =>
+            {
                 let (Some(a), Some(b)) = (a.sealed(), b.sealed()) else {
                     let column = a.sealed().or(b.sealed()).ok_or_else(|| self.not_understood())?;
                     let column = column.clone();
                     self.access(&column, Use::Search, false);
-                    return Err(refuse(Reason::KeyDomain, &column));
+                    return Err(refuse(Reason::Expression, &column)
+                        .map_hint("Compare it with a literal, a parameter, or a column of the same key domain."));
                 };
                 self.search_equal(a)?;
                 self.search_equal(b)?;
@@ -379,8 +380,7 @@ impl<'a> Planner<'a> {
                 Operand::Null => {}
                 Operand::Value(value) => self.put(&value, Transform::Term(column.clone()))?,
                 _ => {
-                    return Err(refuse(Reason::Expression, column)
-                        .map_hint("List literals and parameters only."));
+                    return Err(refuse(Reason::Expression, column).map_hint("List literals and parameters only."));
                 }
             }
         }
@@ -578,7 +578,11 @@ impl<'a> Planner<'a> {
                     _ => None,
                 };
                 match counted {
-                    Some(expr) => self.count(expr, list.duplicate_treatment == Some(DuplicateTreatment::Distinct), goal)?,
+                    Some(expr) => self.count(
+                        expr,
+                        list.duplicate_treatment == Some(DuplicateTreatment::Distinct),
+                        goal,
+                    )?,
                     None => {
                         for arg in &list.args {
                             self.function_arg(arg, goal, reason)?;
@@ -694,7 +698,9 @@ fn operator_reason(op: &BinaryOperator) -> Reason {
 fn function_reason(name: &str) -> Reason {
     match name {
         "min" | "max" | "greatest" | "least" => Reason::Range,
-        "to_tsvector" | "starts_with" | "strpos" | "regexp_match" | "regexp_matches" | "similarity" => Reason::TextSearch,
+        "to_tsvector" | "starts_with" | "strpos" | "regexp_match" | "regexp_matches" | "similarity" => {
+            Reason::TextSearch
+        }
         _ => Reason::Expression,
     }
 }

@@ -18,6 +18,7 @@ mod builder;
 mod tests;
 
 pub use builder::SnapshotBuilder;
+pub(super) use builder::unfit;
 
 use super::schema::{Declaration, NameScope, RelationName};
 use crate::value::LogicalType;

@@ -143,6 +143,8 @@ impl Lexer<'_> {
             b'$' => self.dollar_quoted()?,
             b'0'..=b'9' => self.number()?,
             b'.' if self.peek(1).is_ascii_digit() => self.number()?,
+            // `..` belongs to PL/pgSQL only.
+            b'.' if self.peek(1) == b'.' => return Err(Unreadable),
             b':' if self.peek(1) == b':' => self.fixed(2, LexemeKind::DoubleColon),
             b':' if self.peek(1) == b'=' => self.fixed(2, LexemeKind::ColonEquals),
             b'(' | b')' | b'[' | b']' | b',' | b';' | b'.' | b':' => self.fixed(1, LexemeKind::Punctuation(first)),

@@ -7,7 +7,7 @@ use std::ops::Range;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Reads a literal as PostgreSQL does (documentation, 4.1.2). The refusal holds nothing of it.
-pub fn read_literal(source: &str, literal: &Literal) -> Result<Zeroizing<String>, Refusal> {
+pub fn read(source: &str, literal: &Literal) -> Result<Zeroizing<String>, Refusal> {
     let token = source.get(literal.span.clone()).ok_or_else(malformed)?;
     match literal.form {
         LiteralForm::Plain => Ok(undouble(between(token, "'", "'")?)),
@@ -37,7 +37,10 @@ pub fn read_literal(source: &str, literal: &Literal) -> Result<Zeroizing<String>
                 _ => (false, token),
             };
             let digits = rest.trim();
-            if !digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
+            if !digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
+            {
                 return Err(malformed());
             }
             let mut out = Zeroizing::new(String::with_capacity(digits.len() + 1));
@@ -56,7 +59,9 @@ fn malformed() -> Refusal {
 }
 
 fn between<'s>(text: &'s str, open: &str, close: &str) -> Result<&'s str, Refusal> {
-    text.strip_prefix(open).and_then(|t| t.strip_suffix(close)).ok_or_else(malformed)
+    text.strip_prefix(open)
+        .and_then(|t| t.strip_suffix(close))
+        .ok_or_else(malformed)
 }
 
 fn undouble(body: &str) -> Zeroizing<String> {

@@ -6,21 +6,53 @@
 //! relation is a refusal; what can't touch one is forwarded untouched.
 
 pub mod access;
+mod classify;
 mod ddl;
+mod expr;
 pub mod introspect;
 mod lexer;
+pub mod literal;
+mod operand;
 pub mod overlay;
+mod params;
+mod planner;
+mod query;
 pub mod refusal;
 pub mod schema;
+mod scope;
 pub mod script;
 pub mod source;
+#[cfg(test)]
+mod tests;
+mod words;
+mod write;
 
 pub use access::{Access, Use};
+pub use literal::rewrite;
 pub use refusal::{Reason, Refusal};
 pub use schema::{
     ColumnId, ColumnName, ColumnRef, Declaration, KeyDomain, Mode, NameScope, ProtectedColumn, RelationName, Snapshot,
 };
 pub use script::*;
+
+use classify::{Touch, Verb};
+use overlay::Overlay;
+use planner::{Outcome, Planner};
+use source::{Place, Source, ident_name};
+use sqlparser::ast;
+use std::sync::Arc;
+
+/// Longest statement that is planned, in bytes. Longer ones that may touch a protected relation are refused.
+const MAX_STATEMENT: usize = 1 << 20;
+/// Most links of AND, OR, UNION and operators: each is a level of recursion in the parser's tree.
+const MAX_CHAIN: usize = 10_000;
+/// Deepest nesting of parentheses.
+const MAX_NESTING: usize = 60;
+/// Up to here the caller's stack is used; beyond, one of our own.
+const SMALL_CHAIN: usize = 40;
+const SMALL_NESTING: usize = 6;
+/// Address space, of which only what is used costs memory.
+const STACK: usize = 512 << 20;
 
 /// What a plan depends on besides the text: the catalog snapshot, how names resolve in this session, what Parse declared.
 #[derive(Clone, Copy)]
@@ -40,15 +72,325 @@ pub struct PlanInput<'a> {
 }
 
 /// Plans every statement of `input.sql`. Total: never panics, whatever the text; runs in bounded stack and time.
-pub fn plan(_input: PlanInput<'_>) -> Script {
-    todo!()
+pub fn plan(input: PlanInput<'_>) -> Script {
+    let source = Source::new(input.sql, input.standard_conforming_strings);
+    if !source.is_readable() {
+        return unreadable(&source, &input);
+    }
+    let mut overlay = Overlay::default();
+    let statements = source
+        .statements()
+        .iter()
+        .map(|place| statement(&source, place, &input, &mut overlay))
+        .collect();
+    Script { statements }
 }
 
-/// shim
-pub fn may_touch(_sql: &str, _snapshot: &Snapshot) -> bool {
-    todo!()
+/// Whether a plan of `sql` depends on how names resolve: false means that every statement of it is forwarded. Errs on the safe side.
+pub fn may_touch(sql: &str, snapshot: &Snapshot) -> bool {
+    (snapshot.protects_anything() || !snapshot.sensitive_names.is_empty())
+        && (sql.contains('\\') || classify::may_hide(sql, snapshot))
 }
-/// shim
-pub fn read_literal(_source: &str, _literal: &Literal) -> Option<zeroize::Zeroizing<String>> {
-    todo!()
+
+/// The value of a literal that a plan points to, read as PostgreSQL reads it (documentation, 4.1.2); `None` where PostgreSQL would raise an error.
+pub fn read_literal(source: &str, literal: &Literal) -> Option<zeroize::Zeroizing<String>> {
+    literal::read(source, literal).ok()
+}
+
+/// Text that has no tokens: the server will raise a syntax error, unless it reads it otherwise than we do.
+fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
+    let span = 0..source.whole().len();
+    let action = if classify::may_hide(source.whole(), input.snapshot) {
+        refuse_with(unparsable(), Vec::new(), String::new())
+    } else {
+        Action::Forward
+    };
+    Script {
+        statements: vec![Statement {
+            span,
+            kind: StatementKind::Other,
+            action,
+            effects: Effects {
+                catalog: true,
+                scope: true,
+            },
+        }],
+    }
+}
+
+fn statement(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &mut Overlay) -> Statement {
+    let class = classify::classify(source, place);
+    let touch = classify::touch(source, place, input, &class);
+    let (action, effects) = if touch.any() {
+        careful(source, place, input, overlay, &class, touch)
+    } else {
+        (Action::Forward, Effects::default())
+    };
+    Statement {
+        span: place.span.clone(),
+        kind: class.kind,
+        action,
+        effects: Effects {
+            catalog: class.effects.catalog || effects.catalog,
+            scope: class.effects.scope || effects.scope,
+        },
+    }
+}
+
+/// A statement in which a name occurs that may mean something protected.
+fn careful(
+    source: &Source<'_>,
+    place: &Place,
+    input: &PlanInput<'_>,
+    overlay: &mut Overlay,
+    class: &classify::Class,
+    touch: Touch,
+) -> (Action, Effects) {
+    let refuse = |refusal: Refusal| {
+        (
+            refuse_with(
+                refusal,
+                classify::accesses(source, place, input, overlay),
+                source.redact(&place.span),
+            ),
+            Effects::default(),
+        )
+    };
+    match class.verb {
+        // Nothing of a table's content goes through these.
+        Verb::Harmless => return (Action::Forward, Effects::default()),
+        // DDL is read from its tokens.
+        Verb::Ddl => return ddl::plan_ddl_text(source, place.span.clone(), input, overlay),
+        Verb::Query | Verb::Explain => {}
+        Verb::Copy if !classify::names_protected(source, place, input, overlay) && !touch.text => {
+            return (Action::Forward, Effects::default());
+        }
+        Verb::Copy => {
+            return refuse(
+                Refusal::unsupported(Reason::StatementKind, "COPY can't be carried out on a protected table")
+                    .hint("Use INSERT with many rows, or SELECT."),
+            );
+        }
+        Verb::Other => {
+            return if touch.text || touch.function || classify::names_protected(source, place, input, overlay) {
+                refuse(
+                    Refusal::unsupported(
+                        Reason::StatementKind,
+                        "this kind of statement can't be carried out on a protected table",
+                    )
+                    .hint("Send the statement itself, as plain SELECT, INSERT, UPDATE or DELETE."),
+                )
+            } else {
+                (Action::Forward, Effects::default())
+            };
+        }
+    }
+    if place.span.len() > MAX_STATEMENT {
+        return refuse(
+            limit("the statement is too long to be planned")
+                .hint("Send large values as parameters, or fewer rows at once."),
+        );
+    }
+    let shape = classify::shape(source, place);
+    if shape.chain > MAX_CHAIN || shape.nesting > MAX_NESTING {
+        return refuse(
+            limit("the statement is too deep to be planned").hint("Use IN or = ANY in place of long chains of OR."),
+        );
+    }
+    if shape.chain <= SMALL_CHAIN && shape.nesting <= SMALL_NESTING {
+        return parse_and_plan(source, place, input, overlay, touch);
+    }
+    std::thread::scope(|scope| {
+        let run = || parse_and_plan(source, place, input, overlay, touch);
+        match std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run) {
+            Ok(thread) => thread.join().unwrap_or_else(|_| {
+                (
+                    refuse_with(limit("the statement could not be planned"), Vec::new(), String::new()),
+                    Effects::default(),
+                )
+            }),
+            Err(_) => (
+                refuse_with(limit("no stack to plan the statement on"), Vec::new(), String::new()),
+                Effects::default(),
+            ),
+        }
+    })
+}
+
+fn parse_and_plan(
+    source: &Source<'_>,
+    place: &Place,
+    input: &PlanInput<'_>,
+    overlay: &mut Overlay,
+    touch: Touch,
+) -> (Action, Effects) {
+    let Ok(statement) = source.parse(place) else {
+        // What it means isn't known; but its names are, and functions, and strings that may be run.
+        return if touch.function || touch.text || classify::names_protected(source, place, input, overlay) {
+            (
+                refuse_with(
+                    unparsable(),
+                    classify::accesses(source, place, input, overlay),
+                    source.redact(&place.span),
+                ),
+                Effects::default(),
+            )
+        } else {
+            (
+                Action::Forward,
+                Effects {
+                    catalog: true,
+                    scope: false,
+                },
+            )
+        };
+    };
+    match &statement {
+        ast::Statement::Query(_)
+        | ast::Statement::Insert(_)
+        | ast::Statement::Update(_)
+        | ast::Statement::Delete(_)
+        | ast::Statement::Truncate(_)
+        | ast::Statement::Explain { .. } => dml(source, place, input, overlay, &statement),
+        _ if classify::names_protected(source, place, input, overlay) || touch.function || touch.text => (
+            refuse_with(
+                Refusal::unsupported(
+                    Reason::StatementKind,
+                    "this kind of statement can't be carried out on a protected table",
+                )
+                .hint("Write it as SELECT, INSERT, UPDATE or DELETE."),
+                classify::accesses(source, place, input, overlay),
+                source.redact(&place.span),
+            ),
+            Effects::default(),
+        ),
+        _ => (Action::Forward, Effects::default()),
+    }
+}
+
+fn dml(
+    source: &Source<'_>,
+    place: &Place,
+    input: &PlanInput<'_>,
+    overlay: &Overlay,
+    statement: &ast::Statement,
+) -> (Action, Effects) {
+    let mut planner = Planner::new(source, input, overlay, place);
+    let outcome = planner.top(statement);
+    planner.finish(outcome)
+}
+
+impl Planner<'_> {
+    /// A whole statement; its result columns.
+    fn top(&mut self, statement: &ast::Statement) -> Outcome<Option<Vec<Output>>> {
+        match statement {
+            ast::Statement::Query(query) => {
+                let rows = self.query(query, planner::Goal::Output)?;
+                self.outputs(rows)
+            }
+            ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => {
+                let rows = self.write(statement)?;
+                self.outputs(rows)
+            }
+            ast::Statement::Truncate(truncate) => {
+                for table in &truncate.table_names {
+                    let relation = self.relation(&table.name)?;
+                    self.removes(relation.as_deref());
+                }
+                self.aggregate = true;
+                Ok(None)
+            }
+            ast::Statement::Explain {
+                statement,
+                analyze,
+                options,
+                ..
+            } => {
+                match &**statement {
+                    ast::Statement::Query(query) => {
+                        let rows = self.query(query, planner::Goal::Output)?;
+                        self.outputs(rows)?;
+                    }
+                    inner @ (ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_)) => {
+                        let rows = self.write(inner)?;
+                        self.outputs(rows)?;
+                    }
+                    _ => return Err(self.not_understood()),
+                }
+                // It would carry the statement out and not show that in its answer.
+                let runs = *analyze || options.iter().flatten().any(|o| ident_name(&o.name) == "analyze");
+                if runs && !self.accesses.is_empty() {
+                    return Err(self.refuse_kind("EXPLAIN ANALYZE", "Use EXPLAIN without ANALYZE."));
+                }
+                // The answer is the server's plan, in which values stand only as terms.
+                self.subjects.retain(|s| !matches!(s, SubjectSource::Output { .. }));
+                Ok(None)
+            }
+            _ => Err(self.not_understood()),
+        }
+    }
+
+    /// What reaches the client.
+    fn outputs(&mut self, rows: query::Rows) -> Outcome<Option<Vec<Output>>> {
+        let protected = rows.fields.iter().any(|f| f.lineage.is_protected());
+        if rows.opaque {
+            return if protected {
+                Err(self.unknown_positions())
+            } else {
+                Ok(None)
+            };
+        }
+        if rows.fields.is_empty() {
+            return Ok(None);
+        }
+        let mut outputs = Vec::with_capacity(rows.fields.len());
+        for (index, field) in rows.fields.into_iter().enumerate() {
+            if let Some(table) = field.subject_of {
+                self.subjects.push(SubjectSource::Output { index, table });
+            }
+            outputs.push(match field.lineage {
+                scope::Lineage::Stored { column, direct } => {
+                    self.access(&column, Use::Read, false);
+                    Output::Column {
+                        column,
+                        direct,
+                        hidden: false,
+                    }
+                }
+                scope::Lineage::Unusable(name, why) => return Err(planner::unusable(&name, &why)),
+                scope::Lineage::Clear | scope::Lineage::Null => Output::Clear,
+            });
+        }
+        Ok(Some(outputs))
+    }
+
+    fn unknown_positions(&self) -> Box<Refusal> {
+        Box::new(
+            Refusal::unsupported(
+                Reason::StatementKind,
+                "* takes in columns of a relation or function that pgward does not know beside protected ones",
+            )
+            .hint("Name the columns instead of writing *."),
+        )
+    }
+}
+
+fn unparsable() -> Refusal {
+    Refusal::unsupported(
+        Reason::Unparsable,
+        "the statement names a protected table and uses syntax that pgward does not read",
+    )
+    .hint("Write the statement in simpler SQL, or take the protected table into a statement of its own.")
+}
+
+fn limit(message: &str) -> Refusal {
+    Refusal::unsupported(Reason::Limit, message).sqlstate(crate::wire::sqlstate::SqlState::PROGRAM_LIMIT_EXCEEDED)
+}
+
+fn refuse_with(refusal: Refusal, accesses: Vec<Access>, redacted: String) -> Action {
+    Action::Refuse(Arc::new(RefusedPlan {
+        refusal,
+        accesses,
+        redacted: redacted.into(),
+    }))
 }

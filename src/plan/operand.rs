@@ -79,9 +79,11 @@ impl<'a> Planner<'a> {
                 if matches!(strip(inner), Expr::Value(v) if v.value == SqlValue::Null) {
                     return Ok(Operand::Other);
                 }
-                let (Some(value), Some(outer), Some(ty)) =
-                    (self.bare_value(strip(inner)), self.expr_span(expr), self.cast_type_span(expr))
-                else {
+                let (Some(value), Some(outer), Some(ty)) = (
+                    self.bare_value(strip(inner)),
+                    self.expr_span(expr),
+                    self.cast_type_span(expr),
+                ) else {
                     return Ok(Operand::Other);
                 };
                 Ok(match LogicalType::from_sql(self.source.text(&ty)) {
@@ -156,12 +158,7 @@ impl<'a> Planner<'a> {
                     },
                 );
             }
-            Value::Param {
-                number,
-                token,
-                outer,
-                cast,
-            } => {
+            Value::Param { token, outer, cast, .. } => {
                 if let Some(cast) = cast {
                     if !keeps_value(*cast) {
                         return Err(mismatch(&column, "a value with a cast that may change it"));
@@ -174,7 +171,6 @@ impl<'a> Planner<'a> {
                     }
                 }
                 self.param(ParamUse {
-                    number: *number,
                     token: token.clone(),
                     cast: *cast,
                     transform,
@@ -208,14 +204,13 @@ impl<'a> Planner<'a> {
                     Ok(())
                 }
             },
-            Value::Param { number, token, .. } => {
+            Value::Param { token, .. } => {
                 for span in [outer.start..token.start, token.end..outer.end] {
                     if !span.is_empty() {
                         self.splice(span, Replacement::Text(String::new()));
                     }
                 }
                 self.param(ParamUse {
-                    number,
                     token,
                     cast,
                     transform,
@@ -304,7 +299,11 @@ impl<'a> Planner<'a> {
         if takes(literal.form, ty) {
             Ok(())
         } else {
-            let what = if literal.form == LiteralForm::Number { "a number" } else { "a boolean" };
+            let what = if literal.form == LiteralForm::Number {
+                "a number"
+            } else {
+                "a boolean"
+            };
             Err(mismatch(column, what))
         }
     }
@@ -407,7 +406,11 @@ impl<'a> Planner<'a> {
     /// Where the type that starts at `byte` ends: a name of known words, modifiers in parentheses, brackets.
     fn type_end(&self, byte: usize) -> Option<usize> {
         let mut index = self.source.token_at(byte)?;
-        let word = |index: usize, word: &str| self.source.token(index).is_some_and(|t| self.source.is_keyword(t, word));
+        let word = |index: usize, word: &str| {
+            self.source
+                .token(index)
+                .is_some_and(|t| self.source.is_keyword(t, word))
+        };
         let symbol = |index: usize, s: &str| self.source.token(index).is_some_and(|t| self.source.is_symbol(t, s));
         self.source.name(self.source.token(index)?)?;
         let time = word(index, "TIMESTAMP") || word(index, "TIME");
@@ -424,10 +427,7 @@ impl<'a> Planner<'a> {
             }
             index += 1;
         }
-        if time
-            && (word(index, "WITH") || word(index, "WITHOUT"))
-            && word(index + 1, "TIME")
-            && word(index + 2, "ZONE")
+        if time && (word(index, "WITH") || word(index, "WITHOUT")) && word(index + 1, "TIME") && word(index + 2, "ZONE")
         {
             index += 3;
         }
@@ -442,7 +442,9 @@ impl<'a> Planner<'a> {
         let end = self.source.token_at(byte)?;
         let mut found = None;
         for back in 1..=8usize {
-            let Some(first) = end.checked_sub(back).and_then(|i| self.source.token(i)) else { break };
+            let Some(first) = end.checked_sub(back).and_then(|i| self.source.token(i)) else {
+                break;
+            };
             let last = self.source.token(end.checked_sub(1)?)?;
             if self.type_end(first.span.start) == Some(last.span.end) && self.source.name(first).is_some() {
                 let text = self.source.text(&(first.span.start..last.span.end));
@@ -502,11 +504,7 @@ fn takes(form: LiteralForm, ty: LogicalType) -> bool {
         LiteralForm::Plain | LiteralForm::Escaped | LiteralForm::Unicode | LiteralForm::Dollar => true,
         LiteralForm::Number => matches!(
             ty,
-            LogicalType::Int2
-                | LogicalType::Int4
-                | LogicalType::Int8
-                | LogicalType::Numeric(_)
-                | LogicalType::Float8
+            LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 | LogicalType::Numeric(_) | LogicalType::Float8
         ),
         LiteralForm::Boolean => ty == LogicalType::Bool,
     }

@@ -20,8 +20,6 @@ const BYTEA_ARRAY_OID: u32 = 1001;
 /// One use of a parameter for a protected column.
 #[derive(Clone, Debug)]
 pub(super) struct ParamUse {
-    /// The client's number, from 1.
-    pub(super) number: u32,
     /// The parameter's token, where it stands.
     pub(super) token: Range<usize>,
     /// Type that a cast in the text gives it; the cast itself is dropped.
@@ -73,7 +71,9 @@ impl Params {
         let mut first: Vec<bool> = vec![true; count];
         let mut extra: Vec<ServerParam> = Vec::new();
         for (number, span) in &tokens {
-            let Some(from) = (*number as usize).checked_sub(1) else { continue };
+            let Some(from) = (*number as usize).checked_sub(1) else {
+                continue;
+            };
             let declared = input.parameter_oids.get(from).copied().unwrap_or(0);
             let wanted = match self.uses.iter().find(|u| u.token == *span) {
                 Some(usage) => {
@@ -144,7 +144,10 @@ fn conflicting(column: &ColumnRef) -> Box<Refusal> {
     Box::new(
         Refusal::unsupported(
             Reason::ParameterType,
-            format!("a parameter for column {} is used for a value of another type as well", column.name),
+            format!(
+                "a parameter for column {} is used for a value of another type as well",
+                column.name
+            ),
         )
         .sqlstate(SqlState::DATATYPE_MISMATCH)
         .column(&column.name)

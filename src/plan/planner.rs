@@ -69,6 +69,8 @@ pub(super) struct Planner<'a> {
     pub(super) accesses: Vec<Access>,
     pub(super) subjects: Vec<SubjectSource>,
     pub(super) aggregate: bool,
+    /// INSERT … SELECT: the sealed columns that the query's result is stored in, by position, for literals and parameters of its target list.
+    pub(super) seal_targets: Option<Vec<Option<ColumnRef>>>,
     /// A relation was named that the snapshot does not have.
     pub(super) unknown_relation: bool,
     /// Where the identifiers stand whose meaning was established (byte offsets).
@@ -78,7 +80,12 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(source: &'a Source<'a>, input: &'a PlanInput<'a>, overlay: &'a Overlay, place: &'a Place) -> Self {
+    pub(super) fn new(
+        source: &'a Source<'a>,
+        input: &'a PlanInput<'a>,
+        overlay: &'a Overlay,
+        place: &'a Place,
+    ) -> Self {
         Self {
             source,
             input,
@@ -92,6 +99,7 @@ impl<'a> Planner<'a> {
             accesses: Vec::new(),
             subjects: Vec::new(),
             aggregate: false,
+            seal_targets: None,
             unknown_relation: false,
             seen: HashSet::new(),
             watched: input.snapshot.sensitive_names.iter().cloned().collect(),
@@ -288,7 +296,8 @@ impl<'a> Planner<'a> {
                         "a reference to the whole row takes the sealed column {} into an expression",
                         refusal.column.as_ref().map(ToString::to_string).unwrap_or_default()
                     );
-                    refusal.hint = Some("Name the columns that are needed, or write table.* in the target list.".into());
+                    refusal.hint =
+                        Some("Name the columns that are needed, or write table.* in the target list.".into());
                 }
                 refusal
             })?;
@@ -363,7 +372,9 @@ impl<'a> Planner<'a> {
         };
         let outcome = outcome.and_then(|outputs| {
             self.check_everything_was_seen()?;
-            self.params.assign(self.source, self.place, self.input, &mut self.splices).map(|params| (outputs, params))
+            self.params
+                .assign(self.source, self.place, self.input, &mut self.splices)
+                .map(|params| (outputs, params))
         });
         let redacted: Arc<str> = self.source.redact(&self.place.span).into();
         match outcome {

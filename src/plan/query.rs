@@ -1,15 +1,17 @@
 //! SELECT: what its FROM list brings, what its target list gives, what its clauses search.
 
+use super::operand::Operand;
 use super::planner::{Goal, KnownCte, Outcome, Planner, Resolved, name_parts, refuse};
 use super::refusal::{Reason, Refusal};
 use super::schema::{ColumnRef, Mode};
 use super::scope::{Field, Item, Level, Lineage, Star};
+use super::script::Transform;
 use super::source::{byte_span, ident_name, quote_ident};
 use super::words;
 use sqlparser::ast::{
-    Cte, Distinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    TableAlias, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions, With,
+    Cte, Distinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
+    SetQuantifier, TableAlias, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions, With,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,8 +36,6 @@ pub(super) struct Target {
     pub(super) aliased: bool,
     /// An unknown number of columns.
     pub(super) opaque: bool,
-    /// Comes from `*`.
-    pub(super) from_star: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -53,12 +53,15 @@ impl<'a> Planner<'a> {
         {
             return Err(self.not_understood());
         }
+        let seal_targets = self.seal_targets.take();
         let known = self.ctes.len();
         let later = self.later_ctes.len();
         if let Some(with) = &query.with {
             self.with(with)?;
         }
+        self.seal_targets = seal_targets;
         let rows = self.body(&query.body, query.order_by.as_ref(), goal, by_tag)?;
+        self.seal_targets = None;
         match &query.limit_clause {
             Some(LimitClause::LimitOffset {
                 limit,
@@ -148,7 +151,12 @@ impl<'a> Planner<'a> {
     }
 
     fn refuse_recursion(&self, rows: &Rows) -> Outcome<()> {
-        match rows.fields.iter().find(|f| f.lineage.is_protected()).map(|f| &f.lineage) {
+        match rows
+            .fields
+            .iter()
+            .find(|f| f.lineage.is_protected())
+            .map(|f| &f.lineage)
+        {
             Some(Lineage::Stored { column, .. }) => Err(refuse(Reason::StatementKind, column)),
             Some(_) => Err(self.not_understood()),
             None => Ok(()),
@@ -171,7 +179,13 @@ impl<'a> Planner<'a> {
                 set_quantifier,
                 right,
             } => {
+                let seal_targets = self
+                    .seal_targets
+                    .take()
+                    .filter(|_| *op == SetOperator::Union && *set_quantifier == SetQuantifier::All);
+                self.seal_targets = seal_targets.clone();
                 let left = self.body(left, None, goal, by_tag)?;
+                self.seal_targets = seal_targets;
                 let right = self.body(right, None, goal, by_tag)?;
                 let rows = self.combine(left, right, *op, *set_quantifier, goal)?;
                 self.order_result(&rows, order_by)?;
@@ -310,32 +324,35 @@ impl<'a> Planner<'a> {
         {
             return Err(self.not_understood());
         }
-        if let Some(into) = &select.into {
-            return Err(Box::new(
-                Refusal::unsupported(
-                    Reason::StatementKind,
-                    format!(
-                        "SELECT INTO can't be carried out on a protected table{}",
-                        if into.name.0.is_empty() { " here" } else { "" }
-                    ),
-                )
-                .hint("Create the table first, declare its columns in the policy, then use INSERT … SELECT."),
+        if select.into.is_some() {
+            return Err(self.refuse_kind(
+                "SELECT INTO",
+                "Create the table first, declare its columns in the policy, then use INSERT … SELECT.",
             ));
         }
+        let seal_targets = self.seal_targets.take();
         self.levels.push(Level::default());
         self.from(&select.from)?;
+        if let Some(selection) = &select.selection {
+            self.condition(selection, self.levels.len() == 1)?;
+        }
+        self.seal_targets = seal_targets;
         let rows = self.select_inner(select, order_by, goal, by_tag);
         self.levels.pop();
         rows
     }
 
     fn select_inner(&mut self, select: &Select, order_by: Option<&OrderBy>, goal: Goal, by_tag: bool) -> Outcome<Rows> {
-        if let Some(selection) = &select.selection {
-            self.condition(selection, self.levels.len() == 1)?;
-        }
+        // A value that is sealed anew for each row can't be made distinct.
+        let seal_targets = self.seal_targets.take().filter(|_| select.distinct.is_none());
         let outer_aggregate = std::mem::replace(&mut self.aggregate, false);
         let mut targets = Vec::new();
         for item in &select.projection {
+            if let Some(seal) = &seal_targets
+                && self.seal_item(item, seal, &mut targets)?
+            {
+                continue;
+            }
             self.select_item(item, goal, &mut targets)?;
         }
         let grouped = self.group_by(select, &mut targets)?;
@@ -364,6 +381,39 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// INSERT … SELECT: a literal or parameter of the target list that is stored in a sealed column. False where it is something else.
+    fn seal_item(&mut self, item: &SelectItem, seal: &[Option<ColumnRef>], targets: &mut Vec<Target>) -> Outcome<bool> {
+        let expr = match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr,
+            _ => return Ok(false),
+        };
+        let Some(column) = seal.get(targets.len()).cloned().flatten() else {
+            return Ok(false);
+        };
+        if targets.iter().any(|t| t.opaque) {
+            return Ok(false);
+        }
+        let Operand::Value(value) = self.operand(expr)? else {
+            return Ok(false);
+        };
+        if let SelectItem::ExprWithAlias { alias, .. } = item {
+            self.see(alias);
+        }
+        self.put(&value, Transform::Seal(column.clone()))?;
+        targets.push(Target {
+            field: Field {
+                name: Arc::from("?column?"),
+                lineage: Lineage::Stored { column, direct: false },
+                subject_of: None,
+            },
+            text: None,
+            span: None,
+            aliased: false,
+            opaque: false,
+        });
+        Ok(true)
+    }
+
     /// A RETURNING list.
     pub(super) fn returning(&mut self, items: Option<&Vec<SelectItem>>) -> Outcome<Rows> {
         let mut targets = Vec::new();
@@ -378,10 +428,10 @@ impl<'a> Planner<'a> {
 
     fn select_item(&mut self, item: &SelectItem, goal: Goal, targets: &mut Vec<Target>) -> Outcome<()> {
         match item {
-            SelectItem::UnnamedExpr(expr) => self.target(expr, None, goal, targets),
+            SelectItem::UnnamedExpr(expr) => self.target_item(expr, None, goal, targets),
             SelectItem::ExprWithAlias { expr, alias } => {
                 self.see(alias);
-                self.target(expr, Some(ident_name(alias).into()), goal, targets)
+                self.target_item(expr, Some(ident_name(alias).into()), goal, targets)
             }
             SelectItem::ExprWithAliases { .. } => Err(self.not_understood()),
             SelectItem::Wildcard(options) => {
@@ -406,7 +456,6 @@ impl<'a> Planner<'a> {
                     span: None,
                     aliased: false,
                     opaque: true,
-                    from_star: true,
                 });
                 Ok(())
             }
@@ -434,7 +483,6 @@ impl<'a> Planner<'a> {
                 span: None,
                 aliased: false,
                 opaque: column.opaque,
-                from_star: true,
             });
         }
     }
@@ -451,7 +499,9 @@ impl<'a> Planner<'a> {
         for level in self.levels.iter().rev() {
             let found = level.items.iter().position(|item| {
                 item.name.as_deref() == Some(&*table)
-                    && schema.as_deref().is_none_or(|schema| item.schema.as_deref() == Some(schema))
+                    && schema
+                        .as_deref()
+                        .is_none_or(|schema| item.schema.as_deref() == Some(schema))
             });
             if let Some(index) = found {
                 let mut alone = Level::default();
@@ -463,7 +513,7 @@ impl<'a> Planner<'a> {
         Ok(Vec::new())
     }
 
-    fn target(
+    fn target_item(
         &mut self,
         expr: &Expr,
         alias: Option<Arc<str>>,
@@ -484,7 +534,6 @@ impl<'a> Planner<'a> {
                 span: Some(span),
                 aliased,
                 opaque: false,
-                from_star: false,
             },
             _ => {
                 let lineage = self.expr(expr, goal)?;
@@ -502,7 +551,6 @@ impl<'a> Planner<'a> {
                     span: None,
                     aliased,
                     opaque: false,
-                    from_star: false,
                 }
             }
         };
@@ -590,12 +638,16 @@ impl<'a> Planner<'a> {
             }
         }
         for target in targets.iter_mut() {
-            let Lineage::Stored { column, .. } = &target.field.lineage else { continue };
+            let Lineage::Stored { column, .. } = &target.field.lineage else {
+                continue;
+            };
             if !by_tag.iter().any(|c| c.id == column.id) {
                 continue;
             }
             let Some(span) = target.span.clone() else {
-                return Err(refuse(Reason::Expression, column).map_hint("Name the grouped columns instead of writing *."));
+                return Err(
+                    refuse(Reason::Expression, column).map_hint("Name the grouped columns instead of writing *.")
+                );
             };
             // Any value of the group will do: they are equal.
             self.insert(span.start, "(pg_catalog.array_agg(");
@@ -672,7 +724,9 @@ impl<'a> Planner<'a> {
         let select_token = byte_span(select.select_token.0.span)?;
         let index = self.source.token_at(select_token.start)?;
         let distinct = self.source.token(index + 1)?;
-        self.source.is_keyword(distinct, "DISTINCT").then_some(distinct.span.end)
+        self.source
+            .is_keyword(distinct, "DISTINCT")
+            .then_some(distinct.span.end)
     }
 
     /// A key of DISTINCT ON.
@@ -741,7 +795,7 @@ impl<'a> Planner<'a> {
             && column.mode == Mode::Eq
         {
             let column = column.clone();
-            let Some(span) = target.span.clone() else {
+            let (Some(span), true) = (target.span.clone(), target.text.is_some()) else {
                 return Err(refuse(Reason::Expression, &column));
             };
             self.tag(&span);
@@ -825,7 +879,11 @@ impl<'a> Planner<'a> {
         };
         let mut merged = Vec::new();
         for name in &names {
-            let find = |star: &[Star]| star.iter().find(|s| !s.opaque && *s.field.name == **name).map(|s| s.field.clone());
+            let find = |star: &[Star]| {
+                star.iter()
+                    .find(|s| !s.opaque && *s.field.name == **name)
+                    .map(|s| s.field.clone())
+            };
             let lineage = match (find(&left), find(&right)) {
                 (Some(l), Some(r)) => self.merge(&l.lineage, &r.lineage, full)?,
                 // One side unknown: nothing sealed may be joined with it.
@@ -848,7 +906,8 @@ impl<'a> Planner<'a> {
         }
         let rest = |star: Vec<Star>| {
             let names = names.clone();
-            star.into_iter().filter(move |s| s.opaque || !names.iter().any(|n| **n == *s.field.name))
+            star.into_iter()
+                .filter(move |s| s.opaque || !names.iter().any(|n| **n == *s.field.name))
         };
         merged.extend(rest(left));
         merged.extend(rest(right));
@@ -862,7 +921,9 @@ impl<'a> Planner<'a> {
                 self.compute(left, Goal::Condition, Reason::Expression)?;
                 self.compute(right, Goal::Condition, Reason::Expression)?;
                 match (left, right, full) {
-                    (Lineage::Stored { column, .. }, Lineage::Stored { column: other, .. }, _) if column.id == other.id => {
+                    (Lineage::Stored { column, .. }, Lineage::Stored { column: other, .. }, _)
+                        if column.id == other.id =>
+                    {
                         Ok(left.indirect())
                     }
                     (Lineage::Stored { .. }, _, _) | (_, Lineage::Stored { .. }, _) => {
@@ -955,9 +1016,7 @@ impl<'a> Planner<'a> {
                 let base = name_parts(name).and_then(|p| p.last().map(|i| Arc::from(&*ident_name(i))));
                 self.add(Item::unknown(base), alias.as_ref())
             }
-            TableFactor::UNNEST {
-                alias, array_exprs, ..
-            } => {
+            TableFactor::UNNEST { alias, array_exprs, .. } => {
                 for expr in array_exprs {
                     self.computed(expr, Goal::Output, Reason::Expression)?;
                 }
@@ -1090,10 +1149,13 @@ fn expr_name(expr: &Expr) -> Arc<str> {
             .unwrap_or_else(|| Arc::from("?column?")),
         Expr::Cast { expr, .. } => expr_name(expr),
         Expr::Identifier(ident) => Arc::from(&*ident_name(ident)),
-        Expr::CompoundIdentifier(idents) => {
-            idents.last().map(|i| Arc::from(&*ident_name(i))).unwrap_or_else(|| Arc::from("?column?"))
-        }
-        Expr::Case { else_result: Some(e), .. } => expr_name(e),
+        Expr::CompoundIdentifier(idents) => idents
+            .last()
+            .map(|i| Arc::from(&*ident_name(i)))
+            .unwrap_or_else(|| Arc::from("?column?")),
+        Expr::Case {
+            else_result: Some(e), ..
+        } => expr_name(e),
         _ => Arc::from("?column?"),
     }
 }

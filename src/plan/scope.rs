@@ -183,7 +183,11 @@ impl Level {
 
     /// All columns that an unqualified name may mean here; merged ones hide those they are merged from.
     pub(super) fn unqualified<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Field> + 'a {
-        let from_star = self.star.iter().filter(move |s| !s.opaque && &*s.field.name == name).map(|s| &s.field);
+        let from_star = self
+            .star
+            .iter()
+            .filter(move |s| !s.opaque && &*s.field.name == name)
+            .map(|s| &s.field);
         // Items that are not in `star` yet are those to the left of a LATERAL item.
         let pending = self
             .items
@@ -191,7 +195,9 @@ impl Level {
             .enumerate()
             .filter(|(index, item)| !item.qualified_only && !self.star.iter().any(|s| s.item == Some(*index)))
             .flat_map(|(_, item)| item.fields.iter())
-            .filter(move |field| &*field.name == name && !self.star.iter().any(|s| s.item.is_none() && s.field.name == field.name));
+            .filter(move |field| {
+                &*field.name == name && !self.star.iter().any(|s| s.item.is_none() && s.field.name == field.name)
+            });
         from_star.chain(pending)
     }
 

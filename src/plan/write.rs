@@ -67,7 +67,10 @@ impl<'a> Planner<'a> {
             self.writes(relation.as_deref(), column)?;
         }
         if let Some(source) = &insert.source {
-            match (&*source.body, source.order_by.is_none() && source.limit_clause.is_none()) {
+            match (
+                &*source.body,
+                source.order_by.is_none() && source.limit_clause.is_none(),
+            ) {
                 (SetExpr::Values(values), true) if source.with.is_none() => {
                     for row in &values.rows {
                         for (index, expr) in row.content.iter().enumerate() {
@@ -123,7 +126,11 @@ impl<'a> Planner<'a> {
             return Err(self.not_understood());
         };
         let column = relation.column(&ident_name(first)).cloned();
-        if parts.len() > 1 && column.as_ref().is_some_and(|c| c.protected.is_some() || c.unusable.is_some()) {
+        if parts.len() > 1
+            && column
+                .as_ref()
+                .is_some_and(|c| c.protected.is_some() || c.unusable.is_some())
+        {
             return Err(self.not_understood());
         }
         Ok(column)
@@ -169,7 +176,11 @@ impl<'a> Planner<'a> {
     fn insert_query(&mut self, source: &sqlparser::ast::Query, columns: &[Option<Column>]) -> Outcome<()> {
         let targets: Vec<Option<ColumnRef>> = columns
             .iter()
-            .map(|c| c.as_ref().and_then(|c| c.protected.clone()).filter(|c| c.mode.is_sealed()))
+            .map(|c| {
+                c.as_ref()
+                    .and_then(|c| c.protected.clone())
+                    .filter(|c| c.mode.is_sealed())
+            })
             .collect();
         let any = targets.iter().any(Option::is_some);
         self.seal_targets = any.then_some(targets);
@@ -271,7 +282,13 @@ impl<'a> Planner<'a> {
         let Some(column) = relation.and_then(|r| r.column(name)).cloned() else {
             return Ok(None);
         };
-        self.writes(relation, &Column { protected: None, ..column.clone() })?;
+        self.writes(
+            relation,
+            &Column {
+                protected: None,
+                ..column.clone()
+            },
+        )?;
         match column.protected {
             Some(column) => {
                 self.search_equal(&column)?;
@@ -284,7 +301,11 @@ impl<'a> Planner<'a> {
     /// ON CONSTRAINT over the tag of a column: there is a unique index and no constraint, so its expressions are named instead.
     fn on_constraint(&mut self, name: &ObjectName, relation: Option<&Relation>) -> Outcome<()> {
         self.see_name(name);
-        let Some([ident]) = name_parts(name).as_deref().map(<[&Ident]>::to_vec).as_deref().map(|p| [p.first().copied()])
+        let Some([ident]) = name_parts(name)
+            .as_deref()
+            .map(<[&Ident]>::to_vec)
+            .as_deref()
+            .map(|p| [p.first().copied()])
         else {
             return Err(self.not_understood());
         };
@@ -456,7 +477,8 @@ impl<'a> Planner<'a> {
     // ---- DELETE, TRUNCATE ----
 
     fn delete(&mut self, delete: &Delete) -> Outcome<Rows> {
-        if !delete.tables.is_empty() || delete.output.is_some() || !delete.order_by.is_empty() || delete.limit.is_some() {
+        if !delete.tables.is_empty() || delete.output.is_some() || !delete.order_by.is_empty() || delete.limit.is_some()
+        {
             return Err(self.not_understood());
         }
         let FromTable::WithFromKeyword(from) = &delete.from else {

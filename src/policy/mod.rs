@@ -21,6 +21,7 @@ pub use decide::HandlerProfile;
 use crate::plan::{ColumnId, RelationName, Use};
 use crate::value::Mask;
 use file::{File, PolicyError};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
@@ -197,6 +198,17 @@ impl Policy {
     pub fn mask(&self, category: &str) -> Option<Mask> {
         let declared = self.file.categories.get(category).map(|category| category.mask);
         declared.or_else(|| default_mask(category))
+    }
+
+    /// The purposes that grants give a handler of the file, in alphabetical order: those that his sessions may work for.
+    pub fn purposes_of<'a>(&'a self, handler: &'a file::Handler) -> BTreeSet<&'a str> {
+        let his = |grant: &&'a file::Grant| handler.groups.contains(&grant.group);
+        self.file
+            .grants
+            .iter()
+            .filter(his)
+            .map(|grant| grant.purpose.as_str())
+            .collect()
     }
 
     fn columns(&self, database: &str) -> &[validate::Column] {

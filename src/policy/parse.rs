@@ -4,7 +4,6 @@
 use super::file::{self, Fault};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

@@ -5,7 +5,7 @@ use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring};
 use super::state::{Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
-use super::transform::{Sealer, read_literal};
+use super::transform::Sealer;
 use crate::metrics::Outcome;
 use crate::plan::{
     self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Statement, StatementKind, SubjectSource,
@@ -112,8 +112,8 @@ impl Session {
             return Err((refusal, None));
         }
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
-        let mut text = Zeroizing::new(Vec::with_capacity(source.len() + 128));
-        self.rewrite(source, &statement.span, plan, &permits, &mut text)
+        let text = self
+            .rewrite(source, &statement.span, plan, &permits)
             .map_err(|refusal| (refusal, None))?;
         let server_oids = plan.server_params.iter().map(|p| p.type_oid);
         compose::parse(self.to_server.tail(), name, &text, server_oids);
@@ -214,7 +214,7 @@ impl Session {
                 let PreparedBody::Protected { sql, .. } = &statement.body else {
                     return None;
                 };
-                let text = read_literal(sql, literal).ok()?;
+                let text = plan::read_literal(sql, literal)?;
                 Some((Format::Text, text.as_bytes().to_vec().into()))
             }
             SubjectSource::Output { .. } => None,

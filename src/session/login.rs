@@ -134,9 +134,12 @@ impl Session {
                     process_id,
                     secret: Bytes::copy_from_slice(secret),
                 };
-                self.effects.push_back(Effect::ServerKey(key));
+                // A client that asked for protocol 3.2 may have been given 3.0, where secrets have four bytes: ours is never longer than
+                // the server's. The surroundings, who are given the server's key, cut it likewise.
                 let own = self.cancel_key.clone();
-                compose::backend_key(self.to_client.tail(), own.process_id, &own.secret);
+                let length = own.secret.len().min(key.secret.len());
+                self.effects.push_back(Effect::ServerKey(key));
+                compose::backend_key(self.to_client.tail(), own.process_id, &own.secret[..length]);
                 return Ok(());
             }
             b'S' => self.follow(body)?,

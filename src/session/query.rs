@@ -3,10 +3,10 @@
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring};
 use super::state::{Expect, Reply, Running};
-use super::transform::{Sealer, read_literal};
+use super::transform::Sealer;
 use super::{Session, Ticket};
 use crate::metrics::Outcome;
-use crate::plan::{Action, Plan, Refusal, Snapshot, Statement, SubjectSource};
+use crate::plan::{self, Action, Plan, Refusal, Snapshot, Statement, SubjectSource};
 use crate::policy::Permit;
 use crate::value::Format;
 use crate::wire::compose;
@@ -148,12 +148,14 @@ impl Session {
         text: &mut Vec<u8>,
     ) -> Result<Running, (Refusal, Option<Arc<str>>)> {
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
-        self.rewrite(source, &statement.span, plan, &permits, text)
+        let rewritten = self
+            .rewrite(source, &statement.span, plan, &permits)
             .map_err(|refusal| (refusal, None))?;
+        text.extend_from_slice(&rewritten);
         let mut draft = self.draft(plan, statement.kind, &permits);
         let pseudonyms = self.pseudonyms(plan, snapshot, |subject| match subject {
             SubjectSource::Literal { literal, .. } => {
-                let text = read_literal(source, literal).ok()?;
+                let text = plan::read_literal(source, literal)?;
                 Some((Format::Text, text.as_bytes().to_vec().into()))
             }
             _ => None,
@@ -184,15 +186,14 @@ impl Session {
         span: &Range<usize>,
         plan: &Plan,
         permits: &[Permit],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let keyring = self.database.keyring.load();
         let keyring = keyring.as_ref().as_ref().ok_or_else(no_keyring)?;
         let begun = Instant::now();
         let mut sealer = Sealer::new(keyring, &self.settings.style, &plan.accesses, permits);
-        sealer.rewrite(source, span, plan, out)?;
+        let text = sealer.rewrite(source, span, plan)?;
         self.note_sealed(sealer.sealed, begun);
-        Ok(())
+        Ok(Zeroizing::new(text))
     }
 
     pub(super) fn note_sealed(&self, values: u64, begun: Instant) {

@@ -2,7 +2,7 @@
 
 use super::state::format_of;
 use crate::crypto::{CryptoError, Keyring};
-use crate::plan::{self, Access, Carry, Literal, Plan, Reason, Refusal, Replacement, Transform, Use};
+use crate::plan::{self, Access, Carry, Plan, Reason, Refusal, Replacement, Transform, Use};
 use crate::policy::Permit;
 use crate::value::{self, Format, LogicalType, Plaintext, TextStyle, ValueError};
 use crate::wire::read::{Bind, Body};
@@ -148,7 +148,7 @@ impl<'a> Sealer<'a> {
             Replacement::Text(text) => out.extend_from_slice(text.as_bytes()),
             Replacement::Literal { literal, transform } => {
                 let mut term = BytesMut::new();
-                let text = read_literal(source, literal)?;
+                let text = plan::literal::read(source, literal)?;
                 self.put(
                     transform,
                     transform.column().logical_type,
@@ -161,7 +161,7 @@ impl<'a> Sealer<'a> {
                 out.extend_from_slice(b"'::pg_catalog.bytea");
             }
             Replacement::LiteralArray { literal, transform } => {
-                let text = read_literal(source, literal)?;
+                let text = plan::literal::read(source, literal)?;
                 let elements = parse_array_text(text.as_bytes()).ok_or_else(|| malformed_array(transform))?;
                 out.extend_from_slice(b"ARRAY[");
                 for (index, element) in elements.iter().enumerate() {
@@ -294,26 +294,10 @@ impl<'a> Sealer<'a> {
     }
 
     /// A statement's text with its splices, from `span` of the source.
-    pub(super) fn rewrite(
-        &mut self,
-        source: &str,
-        span: &Range<usize>,
-        plan: &Plan,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
-        let fault = || {
-            Refusal::unsupported(Reason::Integrity, "the plan does not fit the statement's text")
-                .hint("This is a fault in pgward; please report it.")
-        };
-        let mut at = span.start;
-        for splice in &plan.splices {
-            let before = source.get(at..splice.span.start).ok_or_else(fault)?;
-            out.extend_from_slice(before.as_bytes());
-            self.splice(source, &splice.with, out)?;
-            at = splice.span.end;
-        }
-        out.extend_from_slice(source.get(at..span.end).ok_or_else(fault)?.as_bytes());
-        Ok(())
+    pub(super) fn rewrite(&mut self, source: &str, span: &Range<usize>, plan: &Plan) -> Result<Vec<u8>, Refusal> {
+        plan::rewrite(source, span.clone(), &plan.splices, &mut |with, out| {
+            self.splice(source, with, out)
+        })
     }
 }
 
@@ -325,15 +309,6 @@ fn malformed_array(transform: &Transform) -> Refusal {
         message: "malformed array literal, or one of more than one dimension".into(),
         hint: Some("Pass a one-dimensional array.".into()),
     }
-}
-
-/// A literal's value.
-pub(super) fn read_literal(source: &str, literal: &Literal) -> Result<zeroize::Zeroizing<String>, Refusal> {
-    plan::read_literal(source, literal).ok_or_else(|| {
-        let mut refusal = Refusal::unsupported(Reason::Value, "a literal can't be read");
-        refusal.sqlstate = SqlState::SYNTAX_ERROR;
-        refusal.hint("Check its escapes, or pass the value as a parameter.")
-    })
 }
 
 fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {

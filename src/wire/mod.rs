@@ -8,3 +8,6 @@ pub mod outbuf;
 pub mod read;
 pub mod sqlstate;
 pub mod startup;
+
+#[cfg(test)]
+mod tests;

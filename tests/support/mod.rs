@@ -6,6 +6,7 @@ pub mod raw;
 
 use pgward::cli::cluster::{Auth, Cluster, ClusterOptions, free_port};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -110,7 +111,9 @@ impl World {
             serve: None,
         };
         if password.is_some() {
-            fs::write(world.dir.path().join("control-password"), format!("{PASSWORD}\n")).expect("password file");
+            let path = world.dir.path().join("control-password");
+            fs::write(&path, format!("{PASSWORD}\n")).expect("password file");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("password file");
         }
         world.write_policy(&world.options.policy);
         world
@@ -179,9 +182,14 @@ impl World {
         }
     }
 
+    /// Process id of `pgward serve`.
+    pub fn pid(&self) -> u32 {
+        self.serve.as_ref().expect("pgward runs").id()
+    }
+
     /// Sends pgward a signal by name (`TERM`, `HUP`).
     pub fn signal(&self, signal: &str) {
-        let pid = self.serve.as_ref().expect("pgward runs").id().to_string();
+        let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill");
         assert!(sent.success());
     }

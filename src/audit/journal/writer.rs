@@ -1,7 +1,7 @@
 //! The journal's thread: the only one that touches the files.
 
 use super::open::Found;
-use super::{Ack, JournalError, JournalOptions, Observer, Pending, Shared, at, lock, now};
+use super::{Ack, JournalError, JournalOptions, Observer, Pending, Queue, Shared, at, lock, now};
 use crate::audit::entry::{Chain, Event, Item, Stamp, TooLong};
 use crate::audit::record::AuditAction;
 use crate::audit::segment::{SegmentFile, Storage, segment_name};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// A buffer that grew beyond this for one large group is given back.
 const KEPT_BUFFER: usize = 1 << 20;
+
+/// About as many bytes go into one group: beyond that a sync takes longer than it saves.
+const GROUP_BYTES: usize = 8 << 20;
 
 pub(super) struct Writer {
     storage: Box<dyn Storage>,
@@ -125,8 +128,7 @@ impl Writer {
         let mut queue = lock(&shared.queue);
         loop {
             if !queue.items.is_empty() {
-                queue.bytes = 0;
-                let batch = Vec::from(std::mem::take(&mut queue.items));
+                let batch = take_group(&mut queue);
                 let since = batch
                     .first()
                     .map_or(Duration::ZERO, |first| first.since.duration_since(shared.base));
@@ -163,7 +165,7 @@ impl Writer {
         let mut chain = self.chain;
         let mut answers = Vec::with_capacity(batch.len());
         self.buffer.clear();
-        for Pending { item, ack, since } in batch {
+        for Pending { item, ack, since, .. } in batch {
             match chain.push(&self.stamp, &item, &mut self.buffer) {
                 Ok(()) => answers.push((ack, since)),
                 Err(TooLong) => answer(
@@ -325,6 +327,19 @@ impl Writer {
             note,
         })
     }
+}
+
+/// What goes into the next group: everything, unless that would be very much.
+fn take_group(queue: &mut Queue) -> Vec<Pending> {
+    let mut bytes = 0;
+    let fits = |pending: &&Pending| {
+        bytes += pending.bytes;
+        bytes <= GROUP_BYTES
+    };
+    let count = queue.items.iter().take_while(fits).count().max(1);
+    let group: Vec<_> = queue.items.drain(..count).collect();
+    queue.bytes = queue.items.iter().map(|pending| pending.bytes).sum();
+    group
 }
 
 /// An ack is foreign code: its panic must not end the journal.

@@ -2,6 +2,7 @@
 //! tests.
 
 use super::load::{self, Loaded};
+use crate::admin::{self, Readiness};
 use crate::audit::journal::{JournalOptions, Observer};
 use crate::audit::{AuditAction, Journal, JournalError};
 use crate::control::{self, ControlError};
@@ -16,10 +17,15 @@ use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+/// A catalog that was not seen for this long makes pgward unready, however short the interval of looks is.
+const CATALOG_AGE_MIN: Duration = Duration::from_secs(15);
 
 /// Why pgward does not start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +48,14 @@ pub enum StartError {
     /// An address is taken.
     #[error(transparent)]
     Listen(#[from] net::ListenError),
+    /// The admin port's address is taken.
+    #[error("can't listen on {address} for the admin port: {source}; change admin.address, or stop what listens there")]
+    Admin {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The catalog can't be read or understood.
     #[error("the catalog can't be read: {detail}")]
     Catalog {
@@ -81,6 +95,7 @@ enum Command {
 /// A proxy at work. Dropping it stops it.
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    admin_address: Option<SocketAddr>,
     shared: Arc<Shared>,
     commands: mpsc::UnboundedSender<Command>,
     ended: Arc<Ended>,
@@ -129,16 +144,19 @@ pub fn start(policy: Policy) -> Result<Running, StartError> {
             runtime.block_on(async move {
                 match Engine::start(policy).await {
                     Ok(engine) => {
-                        let _ = ready.send(Ok((engine.front.addresses().to_vec(), engine.shared.clone())));
+                        let admin_address = engine.admin.as_ref().map(|admin| admin.address);
+                        let addresses = engine.front.addresses().to_vec();
+                        let _ = ready.send(Ok((addresses, admin_address, engine.shared.clone())));
                         engine.attend(receiver).await;
                     }
                     Err(error) => drop(ready.send(Err(error))),
                 }
             });
         })?;
-    let (addresses, shared) = is_ready.recv().map_err(|_| StartError::Ended)??;
+    let (addresses, admin_address, shared) = is_ready.recv().map_err(|_| StartError::Ended)??;
     Ok(Running {
         addresses,
+        admin_address,
         shared,
         commands,
         ended,
@@ -149,6 +167,10 @@ impl Running {
     /// Where it listens, with the ports that port 0 became.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+    /// Where /metrics, /healthz and /readyz are.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
     /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -195,7 +217,16 @@ struct Engine {
     databases: Arc<Databases>,
     nudges: Arc<Nudges>,
     watchers: BTreeMap<Arc<str>, JoinHandle<()>>,
+    admin: Option<Admin>,
+    stopping: Arc<AtomicBool>,
     front: net::Running,
+}
+
+/// The admin port at work.
+struct Admin {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
 }
 
 /// By which watchers are woken.
@@ -216,6 +247,13 @@ impl Engine {
         let root = control::load_root_key(&file.keys)?;
         let loaded = load_all(&policy, root.as_ref(), policy.databases().cloned().collect()).await?;
 
+        let admin_listener = match file.admin.address {
+            None => None,
+            Some(address) => match TcpListener::bind(address).await {
+                Ok(listener) => Some(listener),
+                Err(source) => return Err(StartError::Admin { address, source }),
+            },
+        };
         let journal = Journal::open(&journal_options(&policy, &metrics)?)?;
         metrics.policy_loaded(policy.version());
         let shared = Arc::new(Shared {
@@ -246,7 +284,20 @@ impl Engine {
             || install(loaded, &databases, &shared.metrics),
         )
         .await?;
+        let stopping = Arc::<AtomicBool>::default();
+        let admin = admin_listener.map(|listener| {
+            let readiness = readiness(&file, &shared, &databases, &stopping);
+            let address = listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+            let (stop, stopped) = oneshot::channel::<()>();
+            let metrics = shared.metrics.clone();
+            let task = tokio::spawn(admin::serve(listener, metrics, readiness, async move {
+                let _ = stopped.await;
+            }));
+            Admin { address, stop, task }
+        });
         let mut engine = Self {
+            admin,
+            stopping,
             shared,
             file,
             root,
@@ -270,9 +321,15 @@ impl Engine {
                 Command::Stop => break,
             }
         }
+        self.stopping.store(true, Ordering::Release);
         self.front.stop().await;
         for watcher in self.watchers.values() {
             watcher.abort();
+        }
+        // Last, so that a stop can be watched.
+        if let Some(admin) = self.admin {
+            let _ = admin.stop.send(());
+            let _ = admin.task.await;
         }
         self.shared.journal.close();
     }
@@ -334,6 +391,27 @@ impl Engine {
                 .or_insert_with(|| tokio::spawn(load::watch(file, database, metrics, notify)));
         }
     }
+}
+
+/// When a load balancer should send clients here.
+fn readiness(file: &File, shared: &Arc<Shared>, databases: &Arc<Databases>, stopping: &Arc<AtomicBool>) -> Readiness {
+    // Several looks may fail before it matters.
+    let longest = CATALOG_AGE_MIN.max(Duration::from_secs(file.limits.catalog_poll_seconds) * 4);
+    let (journal, metrics) = (shared.journal.clone(), shared.metrics.clone());
+    let (databases, stopping) = (databases.clone(), stopping.clone());
+    Readiness::new()
+        .when("journal", move || match journal.is_healthy() {
+            true => Ok(()),
+            false => Err("can't be written".into()),
+        })
+        .when("catalog", move || match databases.protect_anything() {
+            true => admin::catalog_is_fresh(&metrics, longest),
+            false => Ok(()),
+        })
+        .when("running", move || match stopping.load(Ordering::Acquire) {
+            true => Err("stopping".into()),
+            false => Ok(()),
+        })
 }
 
 fn nudge(nudges: &Nudges, database: &Arc<str>) {

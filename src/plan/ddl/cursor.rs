@@ -113,7 +113,10 @@ impl<'s, 't> Cursor<'s, 't> {
 
     /// Takes the keywords, if all stand here in this order.
     pub(super) fn eat_all(&mut self, keywords: &[&str]) -> bool {
-        let here = keywords.iter().enumerate().all(|(ahead, keyword)| self.looks_at(ahead, keyword));
+        let here = keywords
+            .iter()
+            .enumerate()
+            .all(|(ahead, keyword)| self.looks_at(ahead, keyword));
         if here {
             self.at += keywords.len();
         }
@@ -250,8 +253,8 @@ impl<'s, 't> Cursor<'s, 't> {
                 .get(at)
                 .is_some_and(|token| self.source.is_symbol(token, symbol))
         };
-        let tested = keyword(at + 1, "IS")
-            && (keyword(at + 2, "NULL") || (keyword(at + 2, "NOT") && keyword(at + 3, "NULL")));
+        let tested =
+            keyword(at + 1, "IS") && (keyword(at + 2, "NULL") || (keyword(at + 2, "NOT") && keyword(at + 3, "NULL")));
         // Before it only the beginning of an expression: IS binds more loosely than operators.
         let mut before = at;
         while before >= 2 && symbol(before - 1, ".") {

@@ -9,13 +9,17 @@ const MAX: usize = 63;
 
 /// `table_columns_label`, shortened as PostgreSQL does, with a number behind the label until `taken` says no.
 pub(super) fn index_name(table: &str, columns: &[Arc<str>], label: &str, taken: impl Fn(&str) -> bool) -> Arc<str> {
-    let addition = addition(columns);
-    let mut name = object_name(table, &addition, label);
+    relation_name(table, Some(&addition(columns)), label, taken)
+}
+
+/// `first[_second]_label`, as above.
+pub(super) fn relation_name(first: &str, second: Option<&str>, label: &str, taken: impl Fn(&str) -> bool) -> Arc<str> {
+    let mut name = object_name(first, second, label);
     for pass in 1u32.. {
         if !taken(&name) {
             break;
         }
-        name = object_name(table, &addition, &format!("{label}{pass}"));
+        name = object_name(first, second, &format!("{label}{pass}"));
     }
     Arc::from(name)
 }
@@ -35,9 +39,10 @@ fn addition(columns: &[Arc<str>]) -> String {
     out
 }
 
-fn object_name(first: &str, second: &str, label: &str) -> String {
-    let available = MAX.saturating_sub(label.len() + 2);
-    let (mut from_first, mut from_second) = (first.len(), second.len());
+fn object_name(first: &str, second: Option<&str>, label: &str) -> String {
+    let overhead = label.len() + 1 + usize::from(second.is_some());
+    let available = MAX.saturating_sub(overhead);
+    let (mut from_first, mut from_second) = (first.len(), second.map_or(0, str::len));
     while from_first + from_second > available {
         if from_first > from_second {
             from_first -= 1;
@@ -45,7 +50,11 @@ fn object_name(first: &str, second: &str, label: &str) -> String {
             from_second -= 1;
         }
     }
-    format!("{}_{}_{label}", clip(first, from_first), clip(second, from_second))
+    let first = clip(first, from_first);
+    match second {
+        Some(second) => format!("{first}_{}_{label}", clip(second, from_second)),
+        None => format!("{first}_{label}"),
+    }
 }
 
 fn clip(text: &str, mut length: usize) -> &str {

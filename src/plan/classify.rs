@@ -1,0 +1,355 @@
+//! What a statement is, by its first words, and whether a name in it may mean something protected: all before any parsing.
+
+use super::access::{Access, Use};
+use super::lexer::{Lexeme, LexemeKind, continues_word};
+use super::overlay::Overlay;
+use super::schema::{Relation, Snapshot};
+use super::script::{Effects, LiteralForm, StatementKind};
+use super::source::{Place, Source};
+use super::{PlanInput, words};
+use std::sync::Arc;
+
+/// How a statement is treated when it may touch something protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// SELECT, INSERT, UPDATE, DELETE, TRUNCATE, …: planned.
+    Query,
+    /// EXPLAIN of one.
+    Explain,
+    /// Definitions.
+    Ddl,
+    /// COPY
+    Copy,
+    /// Takes no content out of a table and puts none in.
+    Harmless,
+    /// Runs text, or is not known.
+    Other,
+}
+
+/// What a statement is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Class {
+    pub(super) kind: StatementKind,
+    pub(super) verb: Verb,
+    pub(super) effects: Effects,
+}
+
+/// Where a name was found that may mean something protected.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Touch {
+    /// As an identifier.
+    pub(super) name: bool,
+    /// As the name of a function that uses protected relations, or of one that runs SQL which it is given.
+    pub(super) function: bool,
+    /// In a string that may be run as SQL.
+    pub(super) text: bool,
+}
+
+impl Touch {
+    pub(super) fn any(self) -> bool {
+        self.name || self.function || self.text
+    }
+}
+
+/// Shape of a statement, for limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shape {
+    pub(super) nesting: usize,
+    pub(super) chain: usize,
+}
+
+const NONE: Effects = Effects {
+    catalog: false,
+    scope: false,
+};
+const CATALOG: Effects = Effects {
+    catalog: true,
+    scope: false,
+};
+const SCOPE: Effects = Effects {
+    catalog: false,
+    scope: true,
+};
+const BOTH: Effects = Effects {
+    catalog: true,
+    scope: true,
+};
+
+/// By its first words.
+pub(super) fn classify(source: &Source<'_>, place: &Place) -> Class {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    let first = tokens.iter().find(|t| !source.is_symbol(t, "("));
+    let Some(first) = first.filter(|t| t.kind == LexemeKind::Word) else {
+        return class(StatementKind::Other, Verb::Other, BOTH);
+    };
+    let word = source.text(&first.span).to_ascii_lowercase();
+    let second = tokens
+        .get(1)
+        .map(|t| source.text(&t.span).to_ascii_lowercase())
+        .unwrap_or_default();
+    match word.as_str() {
+        "select" | "values" | "table" => query(source, tokens, StatementKind::Select),
+        "insert" => query(source, tokens, StatementKind::Insert),
+        "update" => query(source, tokens, StatementKind::Update),
+        "delete" => query(source, tokens, StatementKind::Delete),
+        "with" => query(source, tokens, main_verb(source, tokens)),
+        "merge" => Class {
+            verb: Verb::Other,
+            ..query(source, tokens, StatementKind::Merge)
+        },
+        "truncate" => class(StatementKind::Ddl, Verb::Query, NONE),
+        "explain" => Class {
+            verb: Verb::Explain,
+            ..query(source, tokens, StatementKind::Other)
+        },
+        "copy" => class(StatementKind::Copy, Verb::Copy, NONE),
+        "begin" | "start" | "commit" | "end" | "savepoint" | "release" => {
+            class(StatementKind::Transaction, Verb::Harmless, NONE)
+        }
+        // What SET and DDL did is undone.
+        "rollback" | "abort" => class(StatementKind::Transaction, Verb::Harmless, BOTH),
+        "prepare" if second == "transaction" => class(StatementKind::Transaction, Verb::Harmless, BOTH),
+        "set" if matches!(second.as_str(), "transaction" | "constraints") => {
+            class(StatementKind::Session, Verb::Harmless, NONE)
+        }
+        "set" | "reset" => class(StatementKind::Session, Verb::Harmless, SCOPE),
+        "discard" => class(StatementKind::Session, Verb::Harmless, BOTH),
+        "show" | "listen" | "unlisten" | "notify" | "checkpoint" | "deallocate" | "close" | "fetch" | "move" => {
+            class(StatementKind::Session, Verb::Harmless, NONE)
+        }
+        "lock" | "vacuum" | "analyze" | "analyse" => class(StatementKind::Ddl, Verb::Harmless, NONE),
+        "reindex" | "cluster" | "comment" | "grant" | "revoke" => class(StatementKind::Ddl, Verb::Harmless, CATALOG),
+        "create" | "alter" | "drop" | "import" | "security" | "reassign" | "refresh" => {
+            class(StatementKind::Ddl, Verb::Ddl, BOTH)
+        }
+        // The statement behind the name was checked when it was prepared; what it does to the session isn't known any more.
+        "execute" => class(StatementKind::Other, Verb::Harmless, BOTH),
+        "call" => class(StatementKind::Other, Verb::Other, BOTH),
+        _ => class(StatementKind::Other, Verb::Other, BOTH),
+    }
+}
+
+fn class(kind: StatementKind, verb: Verb, effects: Effects) -> Class {
+    Class { kind, verb, effects }
+}
+
+/// The verb behind WITH.
+fn main_verb(source: &Source<'_>, tokens: &[Lexeme]) -> StatementKind {
+    let mut depth = 0usize;
+    for token in tokens {
+        match token.kind {
+            LexemeKind::Punctuation(b'(') => depth += 1,
+            LexemeKind::Punctuation(b')') => depth = depth.saturating_sub(1),
+            LexemeKind::Word if depth == 0 => {
+                for (word, kind) in [
+                    ("SELECT", StatementKind::Select),
+                    ("VALUES", StatementKind::Select),
+                    ("INSERT", StatementKind::Insert),
+                    ("UPDATE", StatementKind::Update),
+                    ("DELETE", StatementKind::Delete),
+                    ("MERGE", StatementKind::Merge),
+                ] {
+                    if source.is_keyword(token, word) {
+                        return kind;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    StatementKind::Select
+}
+
+fn query(source: &Source<'_>, tokens: &[Lexeme], kind: StatementKind) -> Class {
+    let mut effects = NONE;
+    for (index, token) in tokens.iter().enumerate() {
+        if kind == StatementKind::Select && source.is_keyword(token, "INTO") {
+            effects.catalog = true;
+        }
+        if !effects.scope
+            && tokens.get(index + 1).is_some_and(|next| source.is_symbol(next, "("))
+            && let Some(name) = source.name(token)
+            && !(token.kind == LexemeKind::Word && words::is_harmless_call(&name))
+            && !is_definition(source, tokens, index)
+        {
+            effects.scope = true;
+        }
+    }
+    class(kind, Verb::Query, effects)
+}
+
+/// The name before the parenthesis is none of a function: `INTO t (a, b)`, `AS t (a, b)`, `WITH t (a, b)`, `::varchar(3)`.
+fn is_definition(source: &Source<'_>, tokens: &[Lexeme], index: usize) -> bool {
+    let mut at = index;
+    while at >= 2 && tokens.get(at - 1).is_some_and(|t| source.is_symbol(t, ".")) {
+        at -= 2;
+    }
+    at.checked_sub(1).and_then(|i| tokens.get(i)).is_some_and(|before| {
+        ["INTO", "AS", "WITH", "RECURSIVE"]
+            .iter()
+            .any(|word| source.is_keyword(before, word))
+            || source.is_symbol(before, "::")
+    })
+}
+
+/// Whether any name in the statement may mean something protected. Errs on the safe side, and is quick.
+pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, class: &Class) -> Touch {
+    let snapshot = input.snapshot;
+    let mut touch = Touch::default();
+    let guarded = snapshot.protects_anything() || !snapshot.sensitive_names.is_empty();
+    if !guarded || class.verb == Verb::Harmless {
+        return touch;
+    }
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    // Strings are data in a query; elsewhere they may be code.
+    let code = matches!(class.verb, Verb::Ddl | Verb::Other | Verb::Copy);
+    for (index, token) in tokens.iter().enumerate() {
+        match token.kind {
+            LexemeKind::Word | LexemeKind::Quoted => {
+                let Some(name) = source.name(token) else { continue };
+                if is_sensitive(&name, snapshot) {
+                    touch.name = true;
+                }
+                if tokens.get(index + 1).is_some_and(|next| source.is_symbol(next, "("))
+                    && (has(&snapshot.sensitive_functions, &name) || words::runs_sql(&name))
+                {
+                    touch.function = true;
+                }
+            }
+            LexemeKind::String(form) if code => {
+                touch.text |= match form {
+                    // An escape may hide a name.
+                    LiteralForm::Escaped | LiteralForm::Unicode if source.text(&token.span).contains('\\') => true,
+                    _ => may_hide(source.text(&token.span), snapshot),
+                };
+            }
+            LexemeKind::OtherString(_) if code => touch.text = true,
+            _ => {}
+        }
+    }
+    touch
+}
+
+fn has(set: &std::collections::HashSet<Arc<str>>, name: &str) -> bool {
+    if set.is_empty() {
+        return false;
+    }
+    if set.contains(name) {
+        return true;
+    }
+    let lower = name.to_lowercase();
+    lower != name && set.contains(lower.as_str())
+}
+
+fn is_sensitive(name: &str, snapshot: &Snapshot) -> bool {
+    has(&snapshot.sensitive_names, name)
+}
+
+/// Whether text that is not read as tokens may name something protected: any run of identifier characters, any escape.
+pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
+    let lower = text.to_lowercase();
+    if lower.contains("u&\"") || lower.contains("u&'") {
+        return true;
+    }
+    let plain = |name: &str| name.bytes().all(continues_word);
+    if snapshot
+        .sensitive_names
+        .iter()
+        .chain(&snapshot.sensitive_functions)
+        .any(|name| !plain(name) && (lower.contains(&**name) || lower.contains(&name.replace('"', "\"\""))))
+    {
+        return true;
+    }
+    lower
+        .split(|c: char| c.is_ascii() && !continues_word(c as u8))
+        .filter(|word| !word.is_empty())
+        .any(|word| {
+            let word = super::source::fold(word);
+            has(&snapshot.sensitive_names, &word) || has(&snapshot.sensitive_functions, &word) || words::runs_sql(&word)
+        })
+}
+
+/// The relations that the statement's sensitive names mean, each name resolved with the schema before it.
+fn named<'a>(
+    source: &Source<'_>,
+    place: &Place,
+    input: &'a PlanInput<'_>,
+    overlay: &'a Overlay,
+) -> Vec<&'a Arc<Relation>> {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    let mut found: Vec<&Arc<Relation>> = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let Some(name) = source.name(token) else { continue };
+        if !is_sensitive(&name, input.snapshot) {
+            continue;
+        }
+        let schema = match index.checked_sub(2).and_then(|i| tokens.get(i..index)) {
+            Some([schema, dot]) if source.is_symbol(dot, ".") => source.name(schema),
+            _ => None,
+        };
+        let relation = overlay.resolve(input.snapshot, input.scope, schema.as_deref(), &name);
+        if let Some(relation) = relation
+            && (relation.protected || relation.touches_protected.is_some())
+            && !found.iter().any(|r| r.name == relation.name)
+        {
+            found.push(relation);
+        }
+    }
+    found
+}
+
+/// Whether a name in the statement is one of a protected relation, by exact resolution.
+pub(super) fn names_protected(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &Overlay) -> bool {
+    !named(source, place, input, overlay).is_empty()
+}
+
+/// What a statement that is refused unread may have touched: all protected columns of the relations that it names.
+pub(super) fn accesses(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &Overlay) -> Vec<Access> {
+    named(source, place, input, overlay)
+        .into_iter()
+        .flat_map(|relation| &relation.columns)
+        .filter_map(|column| column.protected.as_ref())
+        .map(|column| Access {
+            column: column.clone(),
+            usage: Use::Read,
+            derived: true,
+        })
+        .collect()
+}
+
+/// How deep and how long it is.
+pub(super) fn shape(source: &Source<'_>, place: &Place) -> Shape {
+    let mut shape = Shape::default();
+    let mut depth = 0usize;
+    for token in source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]) {
+        match token.kind {
+            LexemeKind::Punctuation(b'(' | b'[') => {
+                depth += 1;
+                shape.nesting = shape.nesting.max(depth);
+            }
+            LexemeKind::Punctuation(b')' | b']') => depth = depth.saturating_sub(1),
+            LexemeKind::Operator | LexemeKind::DoubleColon => shape.chain += 1,
+            LexemeKind::Word
+                if [
+                    "OR",
+                    "AND",
+                    "NOT",
+                    "UNION",
+                    "INTERSECT",
+                    "EXCEPT",
+                    "IS",
+                    "COLLATE",
+                    "CASE",
+                    "JOIN",
+                    "SELECT",
+                ]
+                .iter()
+                .any(|word| source.is_keyword(token, word)) =>
+            {
+                shape.chain += 1;
+            }
+            _ => {}
+        }
+    }
+    shape
+}

@@ -1,0 +1,430 @@
+//! Start-up, log-in, end of a connection, through a built pgward in front of a real PostgreSQL. Each test is named after its line in WIRE.md.
+
+mod support;
+
+use pgward::cli::cluster::Auth;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+use support::raw::{Message, Raw, Send};
+use support::{Options, PASSWORD, World, text};
+
+/// A table with a protected column in `app`; the database `plain` has none.
+const POLICY: &str = r#"
+[purposes.support]
+description = "answers customers"
+
+[groups.support]
+
+[handlers.app]
+kind = "service"
+groups = ["support"]
+purpose = "support"
+
+[[table]]
+name = "people"
+[table.columns.email]
+category = "email"
+mode = "eq"
+
+[[grant]]
+group = "support"
+purpose = "support"
+columns = ["public.people.email"]
+read = "clear"
+search = true
+write = true
+"#;
+
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
+const GSSENC_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x30];
+
+fn world() -> World {
+    World::start(Options {
+        policy: POLICY.into(),
+        roles: vec!["app", "other"],
+        ..Default::default()
+    })
+}
+
+fn connect(world: &World) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", world.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+fn startup(protocol: u32, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = protocol.to_be_bytes().to_vec();
+    for (name, value) in parameters {
+        body.extend_from_slice(name.as_bytes());
+        body.push(0);
+        body.extend_from_slice(value.as_bytes());
+        body.push(0);
+    }
+    body.push(0);
+    let mut bytes = (4 + body.len() as u32).to_be_bytes().to_vec();
+    bytes.extend(body);
+    bytes
+}
+
+/// Everything until the other side closes.
+fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}; got {bytes:?}"),
+    }
+    bytes
+}
+
+fn read_exact<const N: usize>(stream: &mut TcpStream) -> [u8; N] {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// One frame: type and body.
+fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let head: [u8; 5] = read_exact(stream);
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+    let mut body = vec![0; length - 4];
+    stream.read_exact(&mut body).unwrap();
+    (head[0], body)
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(text)
+}
+
+const V3_0: u32 = 3 << 16;
+
+fn frames_until_ready(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    loop {
+        let frame = read_frame(stream);
+        let last = matches!(frame.0, b'Z' | b'E');
+        frames.push(frame);
+        if last {
+            return frames;
+        }
+    }
+}
+
+#[test]
+fn wire_01_encryption_requests_are_turned_down_and_unknown_codes_refused() {
+    let world = world();
+    for requests in [[SSL_REQUEST, GSSENC_REQUEST], [GSSENC_REQUEST, SSL_REQUEST]] {
+        let mut stream = connect(&world);
+        for request in requests {
+            stream.write_all(&request).unwrap();
+            assert_eq!(read_exact(&mut stream), [b'N']);
+        }
+        stream
+            .write_all(&startup(V3_0, &[("user", "app"), ("database", "app")]))
+            .unwrap();
+        assert_eq!(frames_until_ready(&mut stream).last().unwrap().0, b'Z');
+    }
+    let mut stream = connect(&world);
+    stream.write_all(&SSL_REQUEST).unwrap();
+    assert_eq!(read_exact(&mut stream), [b'N']);
+    stream.write_all(&SSL_REQUEST).unwrap();
+    assert!(contains(&read_to_end(&mut stream), "C08P01"));
+
+    for (code, sqlstate) in [
+        ((1234 << 16) | 5677, "C08P01"),
+        (2 << 16, "C0A000"),
+        (4 << 16, "C0A000"),
+    ] {
+        let mut stream = connect(&world);
+        stream.write_all(&startup(code, &[("user", "app")])).unwrap();
+        let answer = read_to_end(&mut stream);
+        assert!(answer.starts_with(b"E") && contains(&answer, sqlstate), "{answer:?}");
+    }
+}
+
+#[test]
+fn wire_02_bytes_behind_ssl_request_close_the_connection() {
+    let world = world();
+    let behind = startup(V3_0, &[("user", "app"), ("database", "app")]);
+    for request in [SSL_REQUEST, GSSENC_REQUEST] {
+        let mut stream = connect(&world);
+        stream.write_all(&[&request[..], &behind].concat()).unwrap();
+        let answer = read_to_end(&mut stream);
+        assert!(answer.starts_with(b"E") && contains(&answer, "C08P01"), "{answer:?}");
+    }
+}
+
+#[test]
+fn wire_04_newer_protocols_are_negotiated_by_the_server() {
+    let world = world();
+    for (minor, option) in [
+        (0, "_pq_.unheard_of"),
+        (2, ""),
+        (9999, "_pq_.test_protocol_negotiation"),
+    ] {
+        let mut parameters = vec![("user", "app"), ("database", "app")];
+        if !option.is_empty() {
+            parameters.push((option, ""));
+        }
+        let hello = startup(V3_0 | minor, &parameters);
+        let direct = {
+            let mut stream = TcpStream::connect(world.cluster.addr()).unwrap();
+            stream.write_all(&hello).unwrap();
+            frames_until_ready(&mut stream)
+        };
+        let mut stream = connect(&world);
+        stream.write_all(&hello).unwrap();
+        let through = frames_until_ready(&mut stream);
+        let negotiations = |frames: &[(u8, Vec<u8>)]| -> Vec<Vec<u8>> {
+            frames
+                .iter()
+                .filter(|(tag, _)| *tag == b'v')
+                .map(|(_, body)| body.clone())
+                .collect()
+        };
+        assert_eq!(negotiations(&through), negotiations(&direct));
+        assert_eq!(negotiations(&through).len(), 1, "3.{minor} {option}");
+        let tags = |frames: &[(u8, Vec<u8>)]| frames.iter().map(|(tag, _)| *tag as char).collect::<String>();
+        assert_eq!(tags(&through), tags(&direct));
+        // The server gave 3.0, whose secrets have four bytes.
+        let key = through.iter().find(|(tag, _)| *tag == b'K').unwrap();
+        assert_eq!(key.1.len(), 8);
+    }
+}
+
+#[test]
+fn wire_07_replication_is_refused_and_options_are_forwarded() {
+    let world = world();
+    for value in ["true", "database", "on"] {
+        let mut stream = connect(&world);
+        let parameters = [("user", "app"), ("database", "app"), ("replication", value)];
+        stream.write_all(&startup(V3_0, &parameters)).unwrap();
+        let answer = read_to_end(&mut stream);
+        assert!(
+            contains(&answer, "C0A000") && contains(&answer, "replication"),
+            "{answer:?}"
+        );
+    }
+    let parameters = [
+        ("user", "app"),
+        ("database", "app"),
+        ("replication", "false"),
+        ("options", "-c work_mem=3MB --enable_seqscan=off"),
+    ];
+    let mut raw = Raw::connect_with(world.port, &parameters);
+    assert_eq!(raw.rows("SHOW work_mem"), [[Some("3MB".into())]]);
+    assert_eq!(raw.rows("SHOW enable_seqscan"), [[Some("off".into())]]);
+}
+
+#[test]
+fn wire_08_parameters_reach_the_server_as_they_are() {
+    let world = world();
+    let parameters = [
+        ("application_name", "Zürich — 東京"),
+        ("user", "app"),
+        ("work_mem", "1MB"),
+        ("database", "app"),
+        ("work_mem", "2MB"),
+        ("client_encoding", "LATIN1"),
+    ];
+    let mut raw = Raw::connect_with(world.port, &parameters);
+    // The last of several wins, as in the server.
+    assert_eq!(raw.rows("SHOW work_mem"), [[Some("2MB".into())]]);
+    assert_eq!(raw.rows("SHOW client_encoding"), [[Some("LATIN1".into())]]);
+    for twice in ["user", "database", "options"] {
+        let mut stream = connect(&world);
+        let parameters = [("user", "app"), ("database", "app"), (twice, "other")];
+        let parameters = if twice == "options" {
+            [("user", "app"), ("options", ""), (twice, "-c a.b=c")]
+        } else {
+            parameters
+        };
+        stream.write_all(&startup(V3_0, &parameters)).unwrap();
+        assert!(contains(&read_to_end(&mut stream), "C08P01"), "{twice}");
+    }
+}
+
+#[test]
+fn wire_06_passwords_are_relayed() {
+    for auth in [Auth::ScramSha256, Auth::Md5, Auth::Password] {
+        let world = World::start(Options {
+            auth,
+            policy: POLICY.into(),
+            ..Default::default()
+        });
+        let out = world.psql(&world.through("app"), &["-c", "SELECT current_user"]);
+        assert_eq!(text(&out), "app\n", "{auth:?}");
+        let wrong = world.through("app").replace("battery", "battering");
+        assert!(wrong != world.through("app") && PASSWORD.contains("battery"));
+        let out = world.psql(&wrong, &["-c", "SELECT 1"]);
+        assert!(!out.status.success());
+        assert!(text(&out).contains("password authentication failed"), "{}", text(&out));
+    }
+}
+
+#[test]
+fn wire_32_malformed_start_ups_are_errors() {
+    let world = world();
+    let hello = startup(V3_0, &[("user", "app"), ("database", "app")]);
+    let mut no_terminator = hello.clone();
+    no_terminator.pop();
+    no_terminator[3] -= 1;
+    let mut trailing = hello.clone();
+    trailing.extend(b"x\0");
+    trailing[3] += 2;
+    for bytes in [
+        no_terminator,
+        trailing,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        vec![0xFF; 64],
+        vec![0; 64],
+        vec![0, 0, 0, 8, 0, 3, 0, 0],
+    ] {
+        let mut stream = connect(&world);
+        stream.write_all(&bytes).unwrap();
+        let answer = read_to_end(&mut stream);
+        assert!(contains(&answer, "C08P01"), "{bytes:?}: {answer:?}");
+    }
+    let mut raw = Raw::connect(world.port, "app", "app");
+    assert_eq!(raw.rows("SELECT 1"), [[Some("1".into())]]);
+}
+
+/// Backends of a role, as the server counts them.
+fn backends(world: &World, role: &str) -> usize {
+    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'");
+    world.cluster.sql("postgres", &count).unwrap().parse().unwrap()
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn wire_34_terminate_and_end_of_file_close_the_upstream_connection() {
+    let world = world();
+    // Terminate, in a transaction.
+    let mut raw = Raw::connect(world.port, "other", "app");
+    raw.query("BEGIN");
+    assert_eq!(backends(&world, "other"), 1);
+    raw.send(&[Send::Terminate]);
+    assert!(raw.next().is_none());
+    wait_until("Terminate ends the backend", || backends(&world, "other") == 0);
+    // End of file without a word.
+    let mut raw = Raw::connect(world.port, "other", "app");
+    raw.query("BEGIN");
+    drop(raw);
+    wait_until("end of file ends the backend", || backends(&world, "other") == 0);
+    // In the middle of a message.
+    let mut stream = connect(&world);
+    stream
+        .write_all(&startup(V3_0, &[("user", "other"), ("database", "app")]))
+        .unwrap();
+    frames_until_ready(&mut stream);
+    stream.write_all(b"Q\0\0\0\xFFSELECT").unwrap();
+    drop(stream);
+    wait_until("a broken message ends the backend", || backends(&world, "other") == 0);
+    // During log-in.
+    let mut stream = connect(&world);
+    stream
+        .write_all(&startup(V3_0, &[("user", "other"), ("database", "app")])[..20])
+        .unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut stream), b"");
+}
+
+#[test]
+fn wire_34_a_server_that_ends_is_reported_to_the_client() {
+    let world = world();
+    let mut raw = Raw::connect(world.port, "other", "app");
+    let pid = raw.rows("SELECT pg_backend_pid()")[0][0].clone().unwrap();
+    world
+        .cluster
+        .sql("postgres", &format!("SELECT pg_terminate_backend({pid})"))
+        .unwrap();
+    let Some(Message::Error(error)) = raw.next() else {
+        panic!("the server's own words are relayed")
+    };
+    assert_eq!(error.sqlstate, "57P01");
+    assert!(raw.next().is_none());
+}
+
+#[test]
+fn wire_35_a_large_result_to_a_slow_reader_does_not_fill_memory() {
+    let world = world();
+    let pid = world.pid();
+    let before = resident_kib(pid);
+    let mut raw = Raw::connect(world.port, "app", "plain");
+    raw.send(&[Send::Query("SELECT repeat('x', 1000) FROM generate_series(1, 300000)")]);
+    std::thread::sleep(Duration::from_millis(1500));
+    let after = resident_kib(pid);
+    assert!(
+        after < before + 20_000,
+        "{before} KiB before, {after} KiB while the client does not read"
+    );
+    let rows = raw
+        .until_ready()
+        .iter()
+        .filter(|message| matches!(message, Message::DataRow(_)))
+        .count();
+    assert_eq!(rows, 300_000);
+}
+
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn wire_40_notifications_come_through_an_idle_connection() {
+    let world = world();
+    let mut raw = Raw::connect(world.port, "app", "app");
+    raw.query("LISTEN news");
+    assert!(raw.is_silent(Duration::from_millis(50)));
+    world.cluster.sql("app", "NOTIFY news, 'hello'").unwrap();
+    let Some(Message::Other('A', body)) = raw.next() else {
+        panic!("no NotificationResponse")
+    };
+    assert!(contains(&body, "hello"));
+}
+
+#[test]
+fn an_unreachable_server_is_reported_with_08001() {
+    let mut world = world();
+    world.cluster.stop();
+    let mut stream = connect(&world);
+    stream
+        .write_all(&startup(V3_0, &[("user", "app"), ("database", "app")]))
+        .unwrap();
+    let answer = read_to_end(&mut stream);
+    assert!(contains(&answer, "C08001") && contains(&answer, "pgward"), "{answer:?}");
+    assert!(!contains(&answer, &world.cluster.port().to_string()));
+    world.cluster.restart().unwrap();
+    let mut raw = Raw::connect(world.port, "app", "app");
+    assert_eq!(raw.rows("SELECT 1"), [[Some("1".into())]]);
+}
+
+#[test]
+fn an_early_statement_behind_the_start_up_is_not_lost() {
+    let world = world();
+    let mut stream = connect(&world);
+    let mut bytes = startup(V3_0, &[("user", "app"), ("database", "plain")]);
+    bytes.extend(b"Q\0\0\0\x0ESELECT 42\0");
+    stream.write_all(&bytes).unwrap();
+    let login = frames_until_ready(&mut stream);
+    // PostgreSQL takes it so under trust; pgward may refuse what it can't place, but says so.
+    let answer = if login.last().unwrap().0 == b'Z' {
+        frames_until_ready(&mut stream)
+    } else {
+        login
+    };
+    assert!(
+        answer.iter().any(|(tag, body)| *tag == b'D' && contains(body, "42"))
+            || answer.iter().any(|(tag, body)| *tag == b'E' && contains(body, "08P01")),
+        "{answer:?}"
+    );
+}
