@@ -14,7 +14,11 @@ fn values(criterion: &mut Criterion) {
         ("numeric(12,2)", LogicalType::Numeric(Some((12, 2))), "12345.67"),
         ("double precision", LogicalType::Float8, "12345.678"),
         ("date", LogicalType::Date, "1987-06-05"),
-        ("timestamptz", LogicalType::Timestamptz(None), "2024-05-06 07:08:09.123456+09"),
+        (
+            "timestamptz",
+            LogicalType::Timestamptz(None),
+            "2024-05-06 07:08:09.123456+09",
+        ),
         ("uuid", LogicalType::Uuid, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
         ("jsonb", LogicalType::Jsonb, r#"{"city": "Seoul", "tags": ["a", "b"]}"#),
     ] {
