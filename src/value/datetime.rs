@@ -8,8 +8,10 @@
 //! is a server setting that clients can't see), Julian days, units written as words, time zones that pgward doesn't know.
 
 mod calendar;
+mod fields;
 mod parse;
 mod print;
+mod words;
 mod zone;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{LogicalType, Plaintext, ValueError};
 use crate::wire::sqlstate::SqlState;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// PostgreSQL's `isspace()` in every locale that it is used with for UTF-8.
 pub(super) fn is_blank(byte: u8) -> bool {
@@ -82,8 +82,7 @@ pub(super) fn reserve(out: &mut Plaintext, more: usize) {
         .max(64);
     let mut grown = Zeroizing::new(Vec::with_capacity(wanted));
     grown.extend_from_slice(out);
-    std::mem::swap(out, &mut grown);
-    grown.zeroize();
+    std::mem::swap(out, &mut grown); // the old one is wiped as it goes
 }
 
 /// Appends bytes, see [`reserve`].

@@ -311,9 +311,9 @@ impl<'a> Parser<'a> {
         };
         match self.peek() {
             None | Some(b'[' | b']' | b'{' | b'}' | b',' | b':') => {}
-            Some(b'"') => drop(self.string()?),
-            Some(b'-' | b'0'..=b'9') => drop(self.number()?),
-            Some(_) => drop(self.word()?),
+            Some(b'"') => self.string().map(|_| ())?,
+            Some(b'-' | b'0'..=b'9') => self.number().map(|_| ())?,
+            Some(_) => self.word().map(|_| ())?,
         }
         Err(overflow)
     }

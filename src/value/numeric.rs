@@ -101,9 +101,12 @@ pub(super) fn normalise(ty: LogicalType, canonical: &[u8], out: &mut Plaintext) 
 
 /// Reads a number of text that is known to be in JSON's syntax, as `jsonb` does, and prints it.
 pub(super) fn reprint(number: &[u8], out: &mut Plaintext) -> Result<(), ValueError> {
+    let value = Value::parse(number)?;
     let mut canonical = Plaintext::default();
-    Value::parse(number)?.send(&mut canonical)?;
-    let mut text = BytesMut::with_capacity(number.len() + 16);
+    value.send(&mut canonical)?;
+    // Room for all of it at once, sign, point and a whole last digit included: a buffer that moves would leave a copy behind.
+    let length = (value.weight.max(0) + 2) * BASE_DIGITS + value.scale + 8;
+    let mut text = BytesMut::with_capacity(length as usize);
     let printed = encode(LogicalType::Numeric(None), Format::Text, &canonical, &mut text);
     input::append(out, &text);
     text.fill(0);

@@ -1,15 +1,11 @@
 //! Dates and times from text, by the rules of PostgreSQL's appendix B.1: first the text falls into fields by their first
 //! characters, then each field finds its place among those already known, in the order that `DateStyle` asks for.
 
-use super::super::input::is_blank;
+use super::fields::{Fields, Kind, MAX_LENGTH};
+use super::words::{Half, Word, keyword};
 use super::{MICROS_PER_SECOND, Order, calendar, zone};
 use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
-
-/// Longest text that is looked at.
-const MAX_LENGTH: usize = 120;
-/// Most fields in one text.
-const MAX_FIELDS: usize = 25;
 
 /// What is wrong with a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,250 +68,6 @@ pub(super) fn parse(text: &[u8], order: Order) -> Result<Moment, Fault> {
         reader.field(fields.kind(index), fields.text(index), next)?;
     }
     reader.finish()
-}
-
-/// What a field is by its first characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    None,
-    Number,
-    /// Words.
-    Word,
-    /// A word with a sign.
-    Signed,
-    /// Digits and letters with separators: a date, or a zone's name.
-    Date,
-    /// With colons.
-    Time,
-    /// A number with a sign.
-    Offset,
-}
-
-/// The fields of a text, in lower case.
-struct Fields {
-    buffer: Zeroizing<[u8; MAX_LENGTH]>,
-    used: usize,
-    ends: [(Kind, usize); MAX_FIELDS],
-    count: usize,
-}
-
-impl Default for Fields {
-    fn default() -> Self {
-        Self {
-            buffer: Zeroizing::new([0; MAX_LENGTH]),
-            used: 0,
-            ends: [(Kind::None, 0); MAX_FIELDS],
-            count: 0,
-        }
-    }
-}
-
-impl Fields {
-    fn kind(&self, index: usize) -> Kind {
-        match self.ends.get(index) {
-            Some((kind, _)) if index < self.count => *kind,
-            _ => Kind::None,
-        }
-    }
-
-    fn text(&self, index: usize) -> &str {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
-        std::str::from_utf8(&self.buffer[start..self.ends[index].1]).unwrap_or_default()
-    }
-
-    /// Takes bytes while they fit; the buffer is as long as the text, so there is always room.
-    fn take(&mut self, rest: &mut &[u8], fits: impl Fn(u8) -> bool) {
-        while let [first, after @ ..] = *rest
-            && fits(*first)
-        {
-            self.buffer[self.used] = first.to_ascii_lowercase();
-            self.used += 1;
-            *rest = after;
-        }
-    }
-
-    fn take_one(&mut self, rest: &mut &[u8]) {
-        let before = rest.len();
-        let taken = rest.get(..1).unwrap_or_default();
-        let mut one = taken;
-        self.take(&mut one, |_| true);
-        *rest = &rest[before.min(1)..];
-    }
-
-    fn split(&mut self, text: &[u8]) -> Result<(), Fault> {
-        let mut rest = text;
-        while let [first, after @ ..] = rest {
-            if is_blank(*first) {
-                rest = after;
-                continue;
-            }
-            if self.count == MAX_FIELDS {
-                return Err(Fault::Format);
-            }
-            let start = self.used;
-            let kind = match first {
-                b'0'..=b'9' => self.split_number(&mut rest),
-                b'.' => {
-                    self.take_one(&mut rest);
-                    self.take(&mut rest, |byte| byte.is_ascii_digit());
-                    Kind::Number
-                }
-                b'a'..=b'z' | b'A'..=b'Z' => {
-                    self.take(&mut rest, |byte| byte.is_ascii_alphabetic());
-                    let word = std::str::from_utf8(&self.buffer[start..self.used]).unwrap_or_default();
-                    let joined = match rest.first() {
-                        Some(b'-' | b'/' | b'.') => true,
-                        Some(b'+' | b'0'..=b'9') => !is_keyword(word),
-                        _ => false,
-                    };
-                    if joined {
-                        self.take(&mut rest, |byte| {
-                            byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'/' | b'_' | b'.' | b':')
-                        });
-                        Kind::Date
-                    } else {
-                        Kind::Word
-                    }
-                }
-                b'+' | b'-' => {
-                    self.take_one(&mut rest);
-                    while let [blank, after @ ..] = rest
-                        && is_blank(*blank)
-                    {
-                        rest = after;
-                    }
-                    match rest.first() {
-                        Some(b'0'..=b'9') => {
-                            self.take(&mut rest, |byte| {
-                                byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'-')
-                            });
-                            Kind::Offset
-                        }
-                        Some(byte) if byte.is_ascii_alphabetic() => {
-                            self.take(&mut rest, |byte| byte.is_ascii_alphabetic());
-                            Kind::Signed
-                        }
-                        _ => return Err(Fault::Format),
-                    }
-                }
-                punctuation if punctuation.is_ascii_punctuation() => {
-                    rest = after;
-                    continue;
-                }
-                _ => return Err(Fault::Format),
-            };
-            self.ends[self.count] = (kind, self.used);
-            self.count += 1;
-        }
-        Ok(())
-    }
-
-    fn split_number(&mut self, rest: &mut &[u8]) -> Kind {
-        self.take(rest, |byte| byte.is_ascii_digit());
-        match rest.first().copied() {
-            Some(b':') => {
-                self.take(rest, |byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
-                Kind::Time
-            }
-            Some(separator @ (b'-' | b'/' | b'.')) => {
-                self.take_one(rest);
-                if rest.first().is_some_and(u8::is_ascii_digit) {
-                    self.take(rest, |byte| byte.is_ascii_digit());
-                    if rest.first() == Some(&separator) {
-                        self.take(rest, |byte| byte.is_ascii_digit() || byte == separator);
-                        Kind::Date
-                    } else if separator == b'.' {
-                        Kind::Number
-                    } else {
-                        Kind::Date
-                    }
-                } else {
-                    self.take(rest, |byte| byte.is_ascii_alphanumeric() || byte == separator);
-                    Kind::Date
-                }
-            }
-            _ => Kind::Number,
-        }
-    }
-}
-
-/// What a word means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    Month(i64),
-    Weekday,
-    /// `am`, `pm`
-    Half(Half),
-    /// `ad`, `bc`: true for the latter.
-    Era(bool),
-    /// `at`, `on`
-    Ignored,
-    /// `t`: a time follows.
-    Time,
-    /// `allballs`: 00:00:00 UTC
-    Midnight,
-    Infinity,
-    NegativeInfinity,
-    Epoch,
-    /// Zones whose meaning no setting changes.
-    Utc,
-    Unread(&'static str),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
-    Am,
-    Pm,
-}
-
-const CLOCK: Word = Word::Unread("it depends on the clock; give the date itself");
-const UNIT: Word = Word::Unread("units and Julian days aren't read");
-
-/// Words that are part of the grammar whatever the settings; in PostgreSQL's own table, which the splitting depends on.
-fn keyword(word: &str) -> Option<Word> {
-    const MONTHS: [&str; 12] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
-    if let Some(index) = MONTHS
-        .iter()
-        .position(|month| *month == word || word.len() == 3 && month.starts_with(word))
-    {
-        return Some(Word::Month(index as i64 + 1));
-    }
-    Some(match word {
-        "sept" => Word::Month(9),
-        "sun" | "sunday" | "mon" | "monday" | "tue" | "tues" | "tuesday" | "wed" | "weds" | "wednesday" | "thu"
-        | "thur" | "thurs" | "thursday" | "fri" | "friday" | "sat" | "saturday" => Word::Weekday,
-        "am" => Word::Half(Half::Am),
-        "pm" => Word::Half(Half::Pm),
-        "ad" => Word::Era(false),
-        "bc" => Word::Era(true),
-        "at" | "on" => Word::Ignored,
-        "t" => Word::Time,
-        "allballs" => Word::Midnight,
-        "infinity" => Word::Infinity,
-        "-infinity" => Word::NegativeInfinity,
-        "epoch" => Word::Epoch,
-        "now" | "today" | "tomorrow" | "yesterday" => CLOCK,
-        "d" | "dow" | "doy" | "h" | "isodow" | "isoyear" | "j" | "jd" | "julian" | "m" | "mm" | "s" | "y" => UNIT,
-        "dst" => Word::Unread("daylight-saving modifiers aren't read"),
-        _ => return None,
-    })
-}
-
-fn is_keyword(word: &str) -> bool {
-    keyword(word).is_some()
 }
 
 const YEAR: u16 = 1;
@@ -455,16 +207,10 @@ impl Reader {
         let before = self.known;
         let mut parts = 0;
         self.month_is_word = false; // only a word within counts
-        let is_separator = |c: char| !c.is_ascii_alphanumeric();
-        // Separators may be doubled between pieces, but not at the end.
-        if text.ends_with(is_separator) && text[..text.len() - 1].ends_with(is_separator) {
+        if pieces(text).any(str::is_empty) {
             return Err(Fault::Format);
         }
-        let pieces = || text.split(is_separator).filter(|piece| !piece.is_empty());
-        for piece in pieces().filter(|piece| !is_number(piece)) {
-            if piece.contains(|c: char| c.is_ascii_digit()) {
-                return Err(Fault::Refused("digits and letters run together"));
-            }
+        for piece in pieces(text).filter(|piece| !is_number(piece)) {
             match keyword(piece) {
                 Some(Word::Month(month)) => {
                     self.month = month;
@@ -476,7 +222,7 @@ impl Reader {
                 _ => return Err(Fault::Format),
             }
         }
-        for piece in pieces().filter(|piece| is_number(piece)) {
+        for piece in pieces(text).filter(|piece| is_number(piece)) {
             let part = self.number(piece)?;
             self.learn(part)?;
             parts |= part;
@@ -766,6 +512,25 @@ impl Reader {
             zone: self.zone,
         }))
     }
+}
+
+/// The runs of digits and of letters in a date. One byte after each is dropped whatever it is, as the server does; an empty run stands for
+/// separators that nothing follows.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        rest = rest.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+        let digits = rest.starts_with(|c: char| c.is_ascii_digit());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() || c.is_ascii_digit() != digits)
+            .unwrap_or(rest.len());
+        let (piece, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        Some(piece)
+    })
 }
 
 fn is_number(text: &str) -> bool {

@@ -1,5 +1,8 @@
 //! Time zones by name, from the IANA database that is compiled in.
 //!
+//! Its release may be newer or older than the server's: for a zone whose rules changed between them, the text of a `timestamptz` then differs by
+//! what changed. The stored moment doesn't.
+//!
 //! Beyond the years that the database's library covers, the calendar repeats every 400 years, and so do the rules of every zone.
 
 use super::super::ValueError;
