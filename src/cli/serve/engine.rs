@@ -298,7 +298,11 @@ impl Engine {
         self.shared.metrics.policy_loaded(&version);
         self.watch_all();
         tracing::info!(version = %version, before = %before.version(), "the policy was reloaded");
-        let note = format!("policy reloaded: version {:?} in place of {:?}", version, before.version());
+        let note = format!(
+            "policy reloaded: version {:?} in place of {:?}",
+            version,
+            before.version()
+        );
         self.shared.journal.append_event(
             AuditAction::Rights,
             None,
