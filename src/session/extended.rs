@@ -352,14 +352,18 @@ impl Session {
                 self.forward(frame);
                 for (index, companion) in plan.companions.iter().enumerate() {
                     let out = self.to_server.tail();
+                    // One whose Parse went well and whose Execute failed is still there: statements outlive a rolled-back transaction.
+                    compose::close(out, b'S', COMPANION);
                     compose::parse(out, COMPANION, companion.as_bytes(), std::iter::empty());
                     compose::bind_plain(out, COMPANION, COMPANION);
                     compose::execute(out, COMPANION, 0);
+                    compose::close(out, b'P', COMPANION);
                     compose::close(out, b'S', COMPANION);
                     let last = index + 1 == companions;
+                    self.replies.push_back(Reply::Own(b'3'));
                     self.replies
                         .extend([Reply::Own(b'1'), Reply::Own(b'2'), Reply::OwnCompanion { last }]);
-                    self.replies.push_back(Reply::Own(b'3'));
+                    self.replies.extend([Reply::Own(b'3'), Reply::Own(b'3')]);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::state::format_of;
 use crate::crypto::{CryptoError, Keyring};
-use crate::plan::{self, Access, Carry, Plan, Reason, Refusal, Replacement, Transform, Use};
+use crate::plan::{self, Access, Carry, Mode, Plan, Reason, Refusal, Replacement, Transform, Use};
 use crate::policy::Permit;
 use crate::value::{self, Format, LogicalType, Plaintext, TextStyle, ValueError};
 use crate::wire::read::{Bind, Body};
@@ -99,7 +99,11 @@ impl<'a> Sealer<'a> {
                     self.convert(read_as, ty, format, bytes, true)
                         .map_err(|e| explain(&e))?;
                 }
-                value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
+                // Only the equality tag is made from it; json has none to make.
+                self.normal.clear();
+                if column.mode == Mode::Eq {
+                    value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
+                }
                 self.keyring
                     .seal(permit, column, &self.canonical, &self.normal, out)
                     .map_err(crypto)?;

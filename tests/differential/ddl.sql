@@ -97,10 +97,10 @@ DELETE FROM transfers WHERE account IN ($1, $2) RETURNING id, account;
 -- refused: ddl
 CREATE TABLE orders (id int, email text PRIMARY KEY);
 
--- refused: ddl
+-- refused: equality-not-enabled
 CREATE TABLE orders (id int, card text UNIQUE);
 
--- refused: ddl
+-- refused: expression
 CREATE TABLE orders (id int, email text CHECK (email LIKE '%@%'));
 
 -- refused: ddl
@@ -108,10 +108,10 @@ CREATE TABLE orders (id int, email point);
 
 CREATE TABLE orders (id int PRIMARY KEY, email text, card text, amount int);
 
--- refused: ddl
+-- refused: equality-not-enabled
 CREATE INDEX ON orders (card);
 
--- refused: ddl
+-- refused: expression
 CREATE INDEX ON orders (lower(email));
 
 -- refused: ddl

@@ -110,6 +110,7 @@ SELECT p.name, o.amount FROM people p, orders o WHERE p.id = o.person_id ORDER B
 
 SELECT p.name, o.amount FROM people p JOIN orders o ON p.email = o.email ORDER BY o.id;
 
+-- refused: key-domain
 SELECT p.name, o.card FROM people p JOIN orders o USING (email) ORDER BY o.id;
 
 SELECT p.name, o.card, o.email FROM people p LEFT JOIN orders o ON o.email = p.email ORDER BY p.id, o.id;
@@ -150,12 +151,16 @@ WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELE
 
 SELECT email FROM people WHERE id = 1 UNION ALL SELECT email FROM people WHERE id = 2;
 
+-- refused: key-domain
 SELECT email FROM people UNION ALL SELECT email FROM orders;
 
+-- refused: key-domain
 SELECT email FROM people UNION SELECT email FROM orders;
 
+-- refused: key-domain
 SELECT email FROM people EXCEPT SELECT email FROM orders;
 
+-- refused: key-domain
 SELECT email FROM people INTERSECT SELECT email FROM orders;
 
 SELECT name FROM people WHERE id = 1 UNION ALL SELECT name FROM people WHERE id = 3;
@@ -218,6 +223,7 @@ WHERE email = 'kim@example.com' -- 'x'
 
 SELECT "email", "people"."name" FROM "public"."people" WHERE "id" = 1;
 
+-- refused: expression
 SELECT id FROM people WHERE (email, id) = ('kim@example.com', 1);
 
 TABLE plain_things;

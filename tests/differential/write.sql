@@ -67,6 +67,7 @@ INSERT INTO people (email, name) VALUES ('only one');
 
 SELECT id, email, name, phone, birth, salary, city, note FROM people ORDER BY id;
 
+-- refused: key-domain
 INSERT INTO orders (id, person_id, email, amount, card) SELECT 100 + id, id, email, 1, 'card' FROM people WHERE id < 4;
 
 INSERT INTO orders (id, email) SELECT 200, 'literal@example.com';
@@ -93,8 +94,10 @@ UPDATE people SET name = $1 WHERE email = $2;
 -- params: text:New Name | date:1960-06-06 | int4:1
 UPDATE people SET name = $1, birth = $2 WHERE id = $3 RETURNING name, birth;
 
+-- refused: key-domain
 UPDATE people SET phone = o.card FROM orders o WHERE false AND o.person_id = people.id;
 
+-- refused: key-domain
 UPDATE orders SET email = p.email FROM people p WHERE p.id = orders.person_id RETURNING orders.id, orders.email;
 
 UPDATE orders SET amount = 2 FROM people p WHERE p.email = orders.email AND p.city = 'Seoul' RETURNING orders.id;
@@ -112,6 +115,7 @@ UPDATE people SET email = NULL WHERE id = 1;
 -- error: 22001
 UPDATE people SET email = 'an-address-that-is-far-too-long-for-the-column-it-should-go-into@example.com' WHERE id = 1;
 
+-- refused: value
 -- error: 22007
 UPDATE people SET birth = 'no date' WHERE id = 1;
 
