@@ -29,7 +29,9 @@ impl Authority {
     fn new() -> (Self, CertifiedIssuer<'static, KeyPair>) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "authority of a test");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority of a test");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let authority = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -65,7 +67,11 @@ fn issue(issuer: &CertifiedIssuer<'_, KeyPair>, names: &[&str], usage: ExtendedK
 /// A world whose pgward speaks TLS to clients in this mode, with `more` lines for `[listen]`.
 fn world(tls: &str, more: &str) -> (World, Authority, Issued) {
     let (authority, issuer) = Authority::new();
-    let server = issue(&issuer, &["localhost", "127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth);
+    let server = issue(
+        &issuer,
+        &["localhost", "127.0.0.1"],
+        ExtendedKeyUsagePurpose::ServerAuth,
+    );
     let client = issue(&issuer, &["client"], ExtendedKeyUsagePurpose::ClientAuth);
     let cert = authority.write("pgward.crt", &server.chain);
     let key = authority.write("pgward.key", &server.key);
@@ -159,7 +165,10 @@ fn wire_02_nothing_in_clear_survives_the_tls_handshake() {
     stream.write_all(&[&SSL_REQUEST[..], STARTUP].concat()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    assert!(answer.starts_with(b"E") && String::from_utf8_lossy(&answer).contains("C08P01"), "{answer:?}");
+    assert!(
+        answer.starts_with(b"E") && String::from_utf8_lossy(&answer).contains("C08P01"),
+        "{answer:?}"
+    );
 }
 
 #[test]
@@ -176,8 +185,16 @@ fn tls_as_libpq_speaks_it() {
     }
     // Also in bulk, so that records and frames do not align.
     let sum = "SELECT sum(length(t)), count(*) FROM (SELECT unnest(string_to_array(repeat(repeat('y', 99999) || ',', 50), ',')) t) s";
-    let out = world.psql(&with_ssl(&world, "require"), &["-c", sum, "-c", "SELECT repeat('z', 3000000)"]);
-    assert_eq!(out.stdout.len(), "4999950|51\n".len() + 3_000_001, "{}", text(&out).len());
+    let out = world.psql(
+        &with_ssl(&world, "require"),
+        &["-c", sum, "-c", "SELECT repeat('z', 3000000)"],
+    );
+    assert_eq!(
+        out.stdout.len(),
+        "4999950|51\n".len() + 3_000_001,
+        "{}",
+        text(&out).len()
+    );
 }
 
 #[test]
@@ -185,7 +202,10 @@ fn required_tls_refuses_plain_start_ups() {
     let (world, _, _) = world("require", "");
     let mut stream = connect(&world);
     let answer = String::from_utf8_lossy(&greet(&mut stream)).into_owned();
-    assert!(answer.starts_with('E') && answer.contains("C28000") && answer.contains("TLS"), "{answer}");
+    assert!(
+        answer.starts_with('E') && answer.contains("C28000") && answer.contains("TLS"),
+        "{answer}"
+    );
     let out = world.psql(&world.through("app"), &["-c", "SELECT 1"]);
     assert!(text(&out).contains("requires TLS"), "{}", text(&out));
     let out = world.psql(&with_ssl(&world, "prefer"), &["-c", "SELECT 1"]);
@@ -209,7 +229,11 @@ fn clients_must_show_a_certificate_where_an_authority_is_given() {
 /// A world whose server offers TLS, and pgward with these lines of `[upstream]`.
 fn upstream_world(server_tls: bool, auth: Auth, upstream: &str) -> (World, Authority) {
     let (authority, issuer) = Authority::new();
-    let server = issue(&issuer, &["localhost", "127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth);
+    let server = issue(
+        &issuer,
+        &["localhost", "127.0.0.1"],
+        ExtendedKeyUsagePurpose::ServerAuth,
+    );
     let world = World::prepare(Options {
         auth,
         server_tls: server_tls.then_some((server.chain, server.key)),

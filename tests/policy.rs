@@ -516,7 +516,11 @@ fn every_refusal_has_its_section_in_errors_md() {
         .map(|section| section.split_once('\n').expect("a section has a text"))
         .collect();
     let titles: Vec<&str> = sections.iter().map(|(title, _)| *title).collect();
-    assert_eq!(titles, Reason::ALL.map(Reason::anchor), "left: docs/ERRORS.md; right: the reasons");
+    assert_eq!(
+        titles,
+        Reason::ALL.map(Reason::anchor),
+        "left: docs/ERRORS.md; right: the reasons"
+    );
     for (title, text) in sections {
         for part in ["**What happened.** ", "**Why.** ", "**What to do.** ", "SQLSTATE"] {
             assert!(text.contains(part), "{title}: {part}");
