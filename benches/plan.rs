@@ -15,7 +15,11 @@ fn snapshot() -> Snapshot {
     for table in 0..200u32 {
         let name = RelationName {
             schema: "public".into(),
-            name: if table == 0 { "customers".into() } else { format!("table_{table}").into() },
+            name: if table == 0 {
+                "customers".into()
+            } else {
+                format!("table_{table}").into()
+            },
         };
         let columns = ["id", "email", "name", "phone", "note"]
             .iter()
@@ -74,12 +78,18 @@ fn cold(c: &mut Criterion) {
     };
     let mut group = c.benchmark_group("plan");
     for (name, sql) in [
-        ("forward/point select", "SELECT abalance FROM pgbench_accounts WHERE aid = 4711"),
+        (
+            "forward/point select",
+            "SELECT abalance FROM pgbench_accounts WHERE aid = 4711",
+        ),
         (
             "forward/join",
             "SELECT o.id, o.total, i.name, i.price FROM orders o JOIN items i ON i.order_id = o.id LEFT JOIN shops s ON s.id = o.shop_id WHERE o.created > '2024-01-01' AND s.country = 'KR' ORDER BY o.id LIMIT 50",
         ),
-        ("cold/point select", "SELECT id, email, name FROM customers WHERE email = $1"),
+        (
+            "cold/point select",
+            "SELECT id, email, name FROM customers WHERE email = $1",
+        ),
         (
             "cold/join",
             "SELECT c.email, t.phone, t.note FROM customers c JOIN table_10 t ON t.email = c.email LEFT JOIN table_20 u ON u.id = t.id WHERE c.phone = 'x' AND u.note = 'y' ORDER BY c.id LIMIT 50",
