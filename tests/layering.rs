@@ -59,10 +59,6 @@ const LONG_FILES: [(&str, &str); 3] = [
         "plan/query.rs",
         "one function a clause of a query, which call each other",
     ),
-    (
-        "value/datetime/parse.rs",
-        "PostgreSQL's date and time input, whose rules depend on each other",
-    ),
 ];
 
 struct Source {
