@@ -9,6 +9,7 @@ pub mod access;
 mod classify;
 mod ddl;
 mod expr;
+mod from;
 pub mod introspect;
 mod lexer;
 pub mod literal;

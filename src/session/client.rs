@@ -169,9 +169,10 @@ impl Session {
         self.to_server.put_bytes(frame.freeze());
     }
 
+    /// Terminate, behind what the client sent before: the server carries that out first, then closes.
     pub(super) fn terminate(&mut self) {
         compose::bare(self.to_server.tail(), b'X');
-        self.phase = Phase::Closing;
+        self.leaving = true;
     }
 
     pub(super) fn function_call(&mut self, frame: BytesMut) {

@@ -39,7 +39,7 @@ pub(super) fn identify(
             .find(|(n, _)| n == name)
             .map_or("", |(_, v)| v.as_str())
     };
-    let role = get("user");
+    let role = startup.role().unwrap_or_default();
     let purpose = purpose_option(get("options"));
     let profile = policy.handler(&database.name, role, purpose.as_deref());
     let origin = Origin {

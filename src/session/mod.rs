@@ -196,6 +196,8 @@ pub struct Session {
     next_number: u64,
     scratch: rows::Scratch,
     stopping: bool,
+    /// The client said that it is done.
+    leaving: bool,
 }
 
 impl Session {
@@ -247,26 +249,30 @@ impl Session {
             next_number: 0,
             scratch: rows::Scratch::default(),
             stopping: false,
+            leaving: false,
         };
         session.start(&startup);
         session
     }
 
-    /// The client closed its side: the server gets a Terminate, the session ends.
+    /// The client closed its side: the server gets a Terminate behind what was sent before, and its answers still go to the client, who may have
+    /// closed only one direction. In the middle of a message or of COPY IN there is no place for one: both sides close.
     pub fn client_eof(&mut self) {
-        if self.phase == Phase::Closing {
+        if self.phase == Phase::Closing || self.leaving {
             return;
         }
-        if self.client_stream.is_none() && self.server_gate.hold().is_none() {
-            compose::bare(self.to_server.tail(), b'X');
+        if self.phase == Phase::Login || self.client_stream.is_some() || self.copy_in {
+            self.close();
+        } else {
+            self.terminate();
         }
-        self.phase = Phase::Closing;
     }
 
     /// The server closed its side: the client is told, the session ends.
     pub fn server_eof(&mut self) {
         // A server that ends says so itself (57P01 and the like); one that vanished does not.
-        if self.phase != Phase::Closing && self.server_stream.is_none() && !self.replies.is_empty() {
+        let owes = !self.replies.is_empty() && !self.leaving;
+        if self.phase != Phase::Closing && self.server_stream.is_none() && owes {
             self.drop_unreleased();
             compose::error(
                 self.to_client.tail(),
@@ -320,6 +326,7 @@ impl Session {
     /// Whether reading from the client makes sense now (back-pressure, waits).
     pub fn wants_client(&self) -> bool {
         self.phase != Phase::Closing
+            && !self.leaving
             && !self.lookout.is_asking()
             && self.to_server.len() < self.policy.file().limits.buffer_bytes
     }

@@ -16,6 +16,7 @@ pub(super) struct Sealer<'a> {
     pub(super) style: &'a TextStyle,
     pub(super) accesses: &'a [Access],
     pub(super) permits: &'a [Permit],
+    given: Plaintext,
     canonical: Plaintext,
     normal: Plaintext,
     /// Values sealed or turned into terms so far.
@@ -42,12 +43,13 @@ impl<'a> Sealer<'a> {
         accesses: &'a [Access],
         permits: &'a [Permit],
     ) -> Self {
-        let (canonical, normal) = (Plaintext::default(), Plaintext::default());
+        let (given, canonical, normal) = Default::default();
         Self {
             keyring,
             style,
             accesses,
             permits,
+            given,
             canonical,
             normal,
             sealed: 0,
@@ -76,7 +78,8 @@ impl<'a> Sealer<'a> {
             })
     }
 
-    /// Appends what the server gets for one value.
+    /// Appends what the server gets for one value: read as what the client declared, brought to the column's type as an assignment (or a comparison)
+    /// would, then sealed or turned into its term.
     pub(super) fn put(
         &mut self,
         transform: &Transform,
@@ -87,63 +90,34 @@ impl<'a> Sealer<'a> {
     ) -> Result<(), Refusal> {
         let permit = self.permit(transform)?;
         let column = transform.column();
-        let ty = column.logical_type;
-        let explain = |e: &ValueError| refuse_value(transform, e);
-        let crypto = |e: CryptoError| super::rows::integrity(column, &e);
-        match transform {
-            Transform::Seal(_) => {
-                if read_as == ty {
-                    value::decode(ty, format, bytes, self.style, &mut self.canonical).map_err(|e| explain(&e))?;
-                } else {
-                    // A parameter of a narrower or wider sister type: through the text form into the column's own type.
-                    self.convert(read_as, ty, format, bytes, true)
-                        .map_err(|e| explain(&e))?;
-                }
-                // Only the equality tag is made from it; json has none to make.
-                self.normal.clear();
-                if column.mode == Mode::Eq {
-                    value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
-                }
-                self.keyring
-                    .seal(permit, column, &self.canonical, &self.normal, out)
-                    .map_err(crypto)?;
-            }
-            Transform::Term(_) => {
-                if read_as == ty {
-                    value::decode_for_comparison(ty, format, bytes, self.style, &mut self.canonical)
-                        .map_err(|e| explain(&e))?;
-                } else {
-                    self.convert(read_as, ty, format, bytes, false)
-                        .map_err(|e| explain(&e))?;
-                }
-                value::normalise(ty, &self.canonical, &mut self.normal).map_err(|e| explain(&e))?;
-                self.keyring
-                    .term(permit, column, &self.canonical, &self.normal, out)
-                    .map_err(crypto)?;
-            }
+        let explain = |fault: ValueError| refuse_value(transform, &fault);
+        let crypto = |fault: CryptoError| super::rows::integrity(column, &fault);
+        let (ty, style) = (column.logical_type, self.style);
+        let stored = matches!(transform, Transform::Seal(_));
+        let mut normal_type = ty;
+        match (read_as == ty, stored) {
+            (true, true) => value::decode(ty, format, bytes, style, &mut self.canonical),
+            (true, false) => value::decode_for_comparison(ty, format, bytes, style, &mut self.canonical),
+            (false, true) => value::decode(read_as, format, bytes, style, &mut self.given)
+                .and_then(|()| value::convert(read_as, ty, &self.given, &mut self.canonical)),
+            (false, false) => value::decode(read_as, format, bytes, style, &mut self.given)
+                .and_then(|()| value::convert_for_comparison(read_as, ty, &self.given, &mut self.canonical))
+                .map(|compared_as| normal_type = compared_as),
         }
+        .map_err(explain)?;
+        // Only the equality tag is made from it; json has none to make.
+        self.normal.clear();
+        if column.mode == Mode::Eq {
+            value::normalise(normal_type, &self.canonical, &mut self.normal).map_err(explain)?;
+        }
+        if stored {
+            self.keyring.seal(permit, column, &self.canonical, &self.normal, out)
+        } else {
+            self.keyring.term(permit, column, &self.canonical, &self.normal, out)
+        }
+        .map_err(crypto)?;
         self.sealed += 1;
         Ok(())
-    }
-
-    fn convert(
-        &mut self,
-        from: LogicalType,
-        to: LogicalType,
-        format: Format,
-        bytes: &[u8],
-        stored: bool,
-    ) -> Result<(), ValueError> {
-        value::decode(from, format, bytes, self.style, &mut self.normal)?;
-        let mut text = BytesMut::new();
-        value::encode(from, Format::Text, &self.normal, self.style, &mut text)?;
-        let result = if stored {
-            value::decode(to, Format::Text, &text, self.style, &mut self.canonical)
-        } else {
-            value::decode_for_comparison(to, Format::Text, &text, self.style, &mut self.canonical)
-        };
-        zeroize::Zeroize::zeroize(&mut text[..]);
-        result
     }
 
     /// Appends a replacement's text.
