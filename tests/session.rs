@@ -174,6 +174,7 @@ fn a_masked_reader_sees_masks_and_a_stranger_nothing() {
         assert!(!text.contains("customers"), "{text}");
         assert_eq!(s.records[0].1.decision, AuditDecision::Refused);
         assert_eq!(s.records[0].1.sqlstate, "42501");
+        assert!(s.records[0].1.objects.iter().all(|o| o.how == How::Requested));
     }
 }
 

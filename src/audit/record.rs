@@ -58,6 +58,8 @@ pub enum How {
     Searched,
     /// Written.
     Written,
+    /// Asked for reading by a statement that was refused: nothing of it was shown.
+    Requested,
 }
 
 /// One protected column in a record.

@@ -131,6 +131,21 @@ pub(super) fn classify(source: &Source<'_>, place: &Place) -> Class {
     }
 }
 
+/// Whether it is `SET [SESSION | LOCAL] pgward.…`: a setting of pgward's own, which is fixed when the connection is made.
+pub(super) fn sets_own_setting(source: &Source<'_>, place: &Place) -> bool {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    let Some((first, rest)) = tokens.split_first() else {
+        return false;
+    };
+    let scope_word = |t: &Lexeme| source.is_keyword(t, "session") || source.is_keyword(t, "local");
+    let rest = match rest.split_first() {
+        Some((word, rest)) if scope_word(word) => rest,
+        _ => rest,
+    };
+    source.is_keyword(first, "set")
+        && matches!(rest, [name, dot, ..] if source.name(name).as_deref() == Some("pgward") && source.is_symbol(dot, "."))
+}
+
 fn class(kind: StatementKind, verb: Verb, effects: Effects) -> Class {
     Class { kind, verb, effects }
 }

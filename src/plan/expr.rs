@@ -400,7 +400,6 @@ impl<'a> Planner<'a> {
                 }
             }
             operand => {
-                let mark = self.splices.len();
                 let rows = self.query_with(query, Goal::Condition, true)?;
                 match (rows.fields.as_slice(), operand) {
                     ([field], Operand::Value(value)) if !rows.opaque && field.lineage.sealed().is_some() => {
@@ -411,7 +410,6 @@ impl<'a> Planner<'a> {
                         self.put(&value, Transform::Term(column))?;
                     }
                     (fields, _) => {
-                        debug_assert!(mark <= self.splices.len());
                         for field in fields {
                             self.compute(&field.lineage, Goal::Condition, Reason::Expression)?;
                         }
@@ -461,18 +459,21 @@ impl<'a> Planner<'a> {
         match array {
             Expr::Array(array) if !array.elem.is_empty() => {
                 if cast {
-                    let (drop, ty) = self.array_cast(right, &column)?;
-                    let _ = ty;
-                    self.splice(drop, super::script::Replacement::Text(String::new()));
+                    let (cast, _) = self.array_cast(right, &column)?;
+                    self.splice(cast, super::script::Replacement::Text(String::new()));
                 }
                 if array.elem.iter().any(|e| matches!(strip(e), Expr::Array(_))) {
                     return Err(refuse(Reason::Expression, &column));
                 }
-                let before = self.splices.len();
-                self.put_all(&array.elem, &column)?;
-                if self.splices.len() == before && self.params.uses.is_empty() {
+                if array
+                    .elem
+                    .iter()
+                    .all(|e| matches!(strip(e), Expr::Value(v) if v.value == Value::Null))
+                {
+                    // Without a value and without its cast it would be an array of no type.
                     return Err(refuse(Reason::Expression, &column));
                 }
+                self.put_all(&array.elem, &column)?;
             }
             Expr::Value(_) => self.put_array(right, &column)?,
             _ => {

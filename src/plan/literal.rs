@@ -210,13 +210,16 @@ fn hex_number(hex: &str) -> Result<u32, Refusal> {
     u32::from_str_radix(hex, 16).map_err(|_| malformed())
 }
 
+/// Writes what stands in place of a value.
+pub type WriteValue<'w> = dyn FnMut(&Replacement, &mut Vec<u8>) -> Result<(), Refusal> + 'w;
+
 /// The text of `span` with its changes made. `value` writes what stands in place of a literal (`'\x…'::pg_catalog.bytea`); splices
 /// outside `span` are left out.
 pub fn rewrite(
     source: &str,
     span: Range<usize>,
     splices: &[Splice],
-    value: &mut dyn FnMut(&Replacement, &mut Vec<u8>) -> Result<(), Refusal>,
+    value: &mut WriteValue<'_>,
 ) -> Result<Vec<u8>, Refusal> {
     let broken = || Refusal::unsupported(Reason::Integrity, "the plan does not fit the statement");
     let mut out = Vec::with_capacity(span.len() + splices.len() * 48);

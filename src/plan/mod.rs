@@ -9,6 +9,7 @@ pub mod access;
 mod classify;
 mod ddl;
 mod expr;
+mod from;
 pub mod introspect;
 mod lexer;
 pub mod literal;
@@ -120,7 +121,16 @@ fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
 fn statement(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &mut Overlay) -> Statement {
     let class = classify::classify(source, place);
     let touch = classify::touch(source, place, input, &class);
-    let (action, effects) = if touch.any() {
+    let (action, effects) = if input.snapshot.protects_anything() && classify::sets_own_setting(source, place) {
+        // The server would take it as a setting that nobody reads, and the application would believe it.
+        let refusal = Refusal::unsupported(
+            Reason::StatementKind,
+            "settings of pgward can't be changed within a connection",
+        )
+        .hint("Give the purpose when connecting: options=-c pgward.purpose=….");
+        let redacted = source.redact(&place.span);
+        (refuse_with(refusal, Vec::new(), redacted), Effects::default())
+    } else if touch.any() {
         careful(source, place, input, overlay, &class, touch)
     } else {
         (Action::Forward, Effects::default())

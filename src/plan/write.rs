@@ -10,7 +10,7 @@ use super::scope::{Item, Level, Lineage};
 use super::script::{Replacement, SubjectSource, Transform};
 use super::source::{byte_span, ident_name};
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName, OnConflict,
+    Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Insert, ObjectName, OnConflict,
     OnConflictAction, OnInsert, SetExpr, Statement, TableFactor, TableObject, Update, UpdateTableFromKind,
 };
 use std::sync::Arc;
@@ -254,11 +254,10 @@ impl<'a> Planner<'a> {
                     let Some(span) = byte_span(name.span) else {
                         return Err(self.not_understood());
                     };
-                    if let Some(column) = self.conflict_column(relation, &ident_name(name))? {
-                        if column.mode == Mode::Eq {
-                            self.insert(span.start, "(substring(");
-                            self.insert(span.end, " from 11 for 16))");
-                        }
+                    let column = self.conflict_column(relation, &ident_name(name))?;
+                    if column.is_some_and(|c| c.mode == Mode::Eq) {
+                        self.insert(span.start, "(substring(");
+                        self.insert(span.end, " from 11 for 16))");
                     }
                 }
             }
@@ -312,15 +311,8 @@ impl<'a> Planner<'a> {
     /// ON CONSTRAINT over the tag of a column: there is a unique index and no constraint, so its expressions are named instead.
     fn on_constraint(&mut self, name: &ObjectName, relation: Option<&Relation>) -> Outcome<()> {
         self.see_name(name);
-        let Some([ident]) = name_parts(name)
-            .as_deref()
-            .map(<[&Ident]>::to_vec)
-            .as_deref()
-            .map(|p| [p.first().copied()])
-        else {
-            return Err(self.not_understood());
-        };
-        let Some(ident) = ident else {
+        let parts = name_parts(name);
+        let Some([ident]) = parts.as_deref() else {
             return Err(self.not_understood());
         };
         let Some(relation) = relation else { return Ok(()) };

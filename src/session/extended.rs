@@ -295,7 +295,7 @@ impl Session {
         };
         match &portal.statement.body {
             PreparedBody::Forward { kind, effects } => {
-                self.note_effects(*effects);
+                self.note_effects(*kind, *effects);
                 self.count(*kind, Outcome::Forwarded);
                 self.replies.push_back(Reply::Execute(None));
                 self.forward(frame);
@@ -318,7 +318,7 @@ impl Session {
                         return Ok(());
                     }
                 };
-                self.note_effects(*effects);
+                self.note_effects(*kind, *effects);
                 let mut draft = self.draft(plan, *kind, &permits);
                 portal.subjects.iter().for_each(|p| draft.subject(*p));
                 self.count(

@@ -151,7 +151,10 @@ impl Session {
     }
 
     /// Notes what a statement may change of the state that the session keeps.
-    pub(super) fn note_effects(&mut self, effects: Effects) {
+    pub(super) fn note_effects(&mut self, kind: StatementKind, effects: Effects) {
+        if kind == StatementKind::Transaction && !self.lookout.has_changed() {
+            return; // Rolls back to what was.
+        }
         if effects.catalog {
             self.lookout.catalog_stale();
         }

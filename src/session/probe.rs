@@ -60,6 +60,10 @@ impl Lookout {
     pub(super) fn changed(&mut self) {
         self.changed_in_transaction = true;
     }
+    /// Whether the running transaction has changed names or catalog.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed_in_transaction
+    }
     pub(super) fn scope(&self) -> &NameScope {
         &self.scope
     }

@@ -31,7 +31,7 @@ impl Session {
         let statements = &planned.script.statements;
         if statements.iter().all(|s| matches!(s.action, Action::Forward)) {
             for statement in statements {
-                self.note_effects(statement.effects);
+                self.note_effects(statement.kind, statement.effects);
                 self.count(statement.kind, Outcome::Forwarded);
             }
             self.replies.push_back(Reply::Query(VecDeque::new()));
@@ -50,7 +50,7 @@ impl Session {
             if index > 0 {
                 text.extend_from_slice(b";\n");
             }
-            self.note_effects(statement.effects);
+            self.note_effects(statement.kind, statement.effects);
             self.query_statement(
                 source,
                 statement,

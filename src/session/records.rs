@@ -63,7 +63,8 @@ fn objects(accesses: &[Access], permits: &[Permit]) -> Vec<AuditObject> {
                 Use::Write => How::Written,
                 Use::Read => match permits.get(index).map(Permit::disclosure) {
                     Some(Disclosure::Masked(_)) => How::Masked,
-                    _ => How::Clear,
+                    Some(Disclosure::Clear) => How::Clear,
+                    None => How::Requested,
                 },
             },
         })

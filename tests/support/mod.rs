@@ -229,7 +229,7 @@ impl World {
 
     /// The access records so far, one JSON object each.
     pub fn records(&self) -> Vec<serde_json::Value> {
-        self.pgward_ok(&["audit", "show", "--format", "jsonl"])
+        self.pgward_ok(&["audit", "show", "--format", "json"])
             .lines()
             .map(|line| serde_json::from_str(line).expect("a JSON line"))
             .collect()

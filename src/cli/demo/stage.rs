@@ -2,6 +2,8 @@
 //! anyone would type.
 
 use crate::cli::cluster::{Auth, Cluster, ClusterOptions, free_port};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -55,7 +57,13 @@ impl Stage {
             dir,
             proxy: None,
         };
-        std::fs::write(stage.path("control-password"), format!("{PASSWORD}\n"))?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(stage.path("control-password"))?;
+        writeln!(file, "{PASSWORD}")?;
         stage.write_policy("pgward.toml", &stage.journal())?;
         Ok(stage)
     }

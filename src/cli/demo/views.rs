@@ -19,9 +19,10 @@ const COLUMNS: [&str; 6] = [
 /// Customers that are asked for.
 const SHOWN: usize = 3;
 
+/// With the id: the records then tell whose data was seen.
 fn query() -> String {
     format!(
-        "SELECT {} FROM customers WHERE id <= {SHOWN} ORDER BY id",
+        "SELECT id, {} FROM customers WHERE id <= {SHOWN} ORDER BY id",
         COLUMNS.join(", ")
     )
 }
@@ -34,7 +35,7 @@ async fn rows(client: &Client) -> Result<Rows, tokio_postgres::Error> {
         .iter()
         .filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(
-                (0..row.len())
+                (1..row.len())
                     .map(|i| row.get(i).unwrap_or("NULL").to_owned())
                     .collect(),
             ),

@@ -158,6 +158,8 @@ fn everything_else_on_a_sealed_column_is_refused() {
 
 fn everything_else_on_a_sealed_column_is_refused_cases() -> Vec<Case> {
     cases(&[
+        ("SET pgward.purpose = 'x'", "refuse statement-kind"),
+        ("set local PGWARD.purpose TO x", "refuse statement-kind"),
         (
             "SELECT 1 FROM customers WHERE email LIKE 'a%'",
             "refuse text-search email",
