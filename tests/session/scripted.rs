@@ -1,5 +1,5 @@
-#![allow(clippy::wrong_self_convention)] // named after the directions, as in the session itself
 //! A session without sockets: both peers are scripts, the journal answers when told to.
+#![allow(clippy::wrong_self_convention)] // named after the directions, as in the session itself
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pgward::audit::{Journal, JournalError, JournalOptions};
