@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::raw::Send::{self, *};
+use std::sync::LazyLock;
 
 /// Everything up to the n-th ReadyForQuery.
 fn ready(raw: &mut Raw, n: usize) -> Vec<Message> {
@@ -19,23 +20,67 @@ fn parse<'a>(name: &'a str, sql: &'a str) -> Send<'a> {
     Parse(name, sql, vec![])
 }
 
+/// Two names that differ behind the 63rd byte only.
+static LONG: LazyLock<String> = LazyLock::new(|| format!("{}a", "s".repeat(63)));
+static LONG_OTHER: LazyLock<String> = LazyLock::new(|| format!("{}b", "s".repeat(63)));
+
 #[test]
 fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
     let world = world();
     let flights: Vec<(&str, Vec<Vec<Send<'_>>>)> = vec![
-        ("plain", vec![vec![parse("s", MASKED_TWICE), bind("", "s"), Execute("", 0), Sync]]),
-        ("SQL EXECUTE of a statement of the protocol", vec![vec![parse("s", MASKED_TWICE), Sync], vec![Query("EXECUTE s")]]),
-        ("the same, quoted, behind a comment", vec![vec![parse("S s", MASKED_TWICE), Sync], vec![Query("/* */ EXECUTE \"S s\"")]]),
-        ("the same, U&", vec![vec![parse("s", MASKED_TWICE), Sync], vec![Query("EXECUTE U&\"\\0073\"")]]),
-        ("CREATE TABLE AS EXECUTE", vec![vec![parse("s", MASKED_TWICE), Sync], vec![Query("CREATE TEMP TABLE leak AS EXECUTE s")], vec![Query("SELECT * FROM leak")]]),
-        ("EXPLAIN ANALYZE EXECUTE", vec![vec![parse("s", MASKED_TWICE), Sync], vec![Query("EXPLAIN ANALYZE EXECUTE s")]]),
+        (
+            "plain",
+            vec![vec![parse("s", MASKED_TWICE), bind("", "s"), Execute("", 0), Sync]],
+        ),
+        (
+            "SQL EXECUTE of a statement of the protocol",
+            vec![vec![parse("s", MASKED_TWICE), Sync], vec![Query("EXECUTE s")]],
+        ),
+        (
+            "the same, quoted, behind a comment",
+            vec![
+                vec![parse("S s", MASKED_TWICE), Sync],
+                vec![Query("/* */ EXECUTE \"S s\"")],
+            ],
+        ),
+        (
+            "the same, U&",
+            vec![
+                vec![parse("s", MASKED_TWICE), Sync],
+                vec![Query("EXECUTE U&\"\\0073\"")],
+            ],
+        ),
+        (
+            "CREATE TABLE AS EXECUTE",
+            vec![
+                vec![parse("s", MASKED_TWICE), Sync],
+                vec![Query("CREATE TEMP TABLE leak AS EXECUTE s")],
+                vec![Query("SELECT * FROM leak")],
+            ],
+        ),
+        (
+            "EXPLAIN ANALYZE EXECUTE",
+            vec![
+                vec![parse("s", MASKED_TWICE), Sync],
+                vec![Query("EXPLAIN ANALYZE EXECUTE s")],
+            ],
+        ),
         (
             "EXECUTE in the extended protocol",
-            vec![vec![parse("s", MASKED_TWICE), Sync], vec![parse("x", "EXECUTE s"), bind("", "x"), Execute("", 0), Sync]],
+            vec![
+                vec![parse("s", MASKED_TWICE), Sync],
+                vec![parse("x", "EXECUTE s"), bind("", "x"), Execute("", 0), Sync],
+            ],
         ),
         (
             "EXECUTE prepared before what it executes",
-            vec![vec![parse("x", "EXECUTE s"), parse("s", MASKED_TWICE), bind("", "x"), Execute("", 0), Sync]],
+            vec![vec![
+                parse("x", "EXECUTE s"),
+                parse("s", MASKED_TWICE),
+                bind("", "x"),
+                Execute("", 0),
+                Sync,
+            ]],
         ),
         (
             "FETCH from a portal",
@@ -49,7 +94,14 @@ fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
             "FETCH from a portal, extended",
             vec![
                 vec![Query("BEGIN")],
-                vec![parse("s", MASKED_TWICE), bind("p", "s"), parse("", "FETCH ALL p"), bind("", ""), Execute("", 0), Sync],
+                vec![
+                    parse("s", MASKED_TWICE),
+                    bind("p", "s"),
+                    parse("", "FETCH ALL p"),
+                    bind("", ""),
+                    Execute("", 0),
+                    Sync,
+                ],
             ],
         ),
         (
@@ -57,7 +109,9 @@ fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
             vec![
                 vec![Query("BEGIN")],
                 vec![parse("s", MASKED_TWICE), bind("p", "s"), Sync],
-                vec![Query("DO $$ DECLARE c refcursor := 'p'; r record; BEGIN FETCH c INTO r; RAISE NOTICE '%', r; END $$")],
+                vec![Query(
+                    "DO $$ DECLARE c refcursor := 'p'; r record; BEGIN FETCH c INTO r; RAISE NOTICE '%', r; END $$",
+                )],
             ],
         ),
         (
@@ -71,7 +125,14 @@ fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
             "a Close that the server discards, and a Bind in one flight",
             vec![
                 vec![parse("s", MASKED_TWICE), Sync],
-                vec![parse("", "SELEC"), CloseStatement("s"), Sync, bind("", "s"), Execute("", 0), Sync],
+                vec![
+                    parse("", "SELEC"),
+                    CloseStatement("s"),
+                    Sync,
+                    bind("", "s"),
+                    Execute("", 0),
+                    Sync,
+                ],
             ],
         ),
         (
@@ -142,7 +203,14 @@ fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
             vec![
                 vec![Query("CREATE TEMP TABLE customers (name text)")],
                 vec![parse("a", "SELECT name || '' FROM customers"), Sync],
-                vec![parse("b", "DROP TABLE pg_temp.customers"), bind("", "b"), Execute("", 0), bind("", "a"), Execute("", 0), Sync],
+                vec![
+                    parse("b", "DROP TABLE pg_temp.customers"),
+                    bind("", "b"),
+                    Execute("", 0),
+                    bind("", "a"),
+                    Execute("", 0),
+                    Sync,
+                ],
             ],
         ),
         (
@@ -157,16 +225,112 @@ fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
             "DEALLOCATE and PREPARE by SQL",
             vec![
                 vec![parse("s", "SELECT note, name FROM customers"), Sync],
-                vec![Query("DEALLOCATE s"), Query("PREPARE s AS SELECT note, note FROM customers")],
+                vec![
+                    Query("DEALLOCATE s"),
+                    Query("PREPARE s AS SELECT note, note FROM customers"),
+                ],
                 vec![bind("", "s"), Execute("", 0), Sync],
+            ],
+        ),
+        (
+            "names that the server cuts",
+            vec![
+                vec![parse(&LONG, MASKED_TWICE), Sync],
+                vec![bind("", &LONG_OTHER), Execute("", 0), Sync],
+                vec![Query("BEGIN")],
+                vec![bind(&LONG, &LONG), Sync],
+                vec![Execute(&LONG_OTHER, 0), Sync],
+            ],
+        ),
+        (
+            "a name in another encoding",
+            vec![
+                vec![
+                    Query("SET client_encoding = LATIN1"),
+                    Frame(
+                        b'P',
+                        b"\xe9\0SELECT name FROM customers UNION ALL SELECT name FROM customers\0\0\0",
+                    ),
+                    Sync,
+                ],
+                vec![
+                    Query("SET client_encoding = UTF8"),
+                    bind("", "\u{e9}"),
+                    Execute("", 0),
+                    Sync,
+                ],
+            ],
+        ),
+        (
+            "a portal that outlives a failed subtransaction",
+            vec![
+                vec![Query("BEGIN")],
+                vec![parse("s", MASKED_TWICE), bind("p", "s"), Sync],
+                vec![Query("SAVEPOINT a")],
+                vec![
+                    parse("", "SELEC"),
+                    ClosePortal("p"),
+                    Sync,
+                    parse("r", "ROLLBACK TO a"),
+                    bind("", "r"),
+                    Execute("", 0),
+                    Execute("p", 0),
+                    Sync,
+                ],
+            ],
+        ),
+        (
+            "a portal whose name is taken",
+            vec![
+                vec![Query("BEGIN")],
+                vec![parse("s", MASKED_TWICE), parse("t", "SELECT 1"), bind("p", "s"), Sync],
+                vec![Query("SAVEPOINT a")],
+                vec![
+                    bind("p", "t"),
+                    Sync,
+                    parse("r", "ROLLBACK TO a"),
+                    bind("", "r"),
+                    Execute("", 0),
+                    Execute("p", 0),
+                    Sync,
+                ],
+            ],
+        ),
+        (
+            "an unnamed statement whose Parse the server discards",
+            vec![
+                vec![parse("", MASKED_TWICE), Sync],
+                vec![
+                    parse("x", "SELEC"),
+                    parse("", "SELECT 1"),
+                    Sync,
+                    bind("", ""),
+                    Execute("", 0),
+                    Sync,
+                ],
             ],
         ),
         (
             "formats of all kinds",
             vec![
-                vec![parse("s", "SELECT name, phone FROM customers"), Bind("", "s", vec![], vec![], vec![1]), Execute("", 0), Sync],
-                vec![Bind("", "s", vec![], vec![], vec![1, 0]), DescribePortal(""), Execute("", 0), Sync],
-                vec![Bind("", "s", vec![], vec![], vec![0, 1]), Execute("", 1), Execute("", 0), Sync],
+                vec![
+                    parse("s", "SELECT name, phone FROM customers"),
+                    Bind("", "s", vec![], vec![], vec![1]),
+                    Execute("", 0),
+                    Sync,
+                ],
+                vec![
+                    Bind("", "s", vec![], vec![], vec![1, 0]),
+                    DescribePortal(""),
+                    Execute("", 0),
+                    Sync,
+                ],
+                vec![
+                    Bind("", "s", vec![], vec![], vec![0, 1]),
+                    Execute("", 1),
+                    Execute("", 0),
+                    Sync,
+                ],
                 vec![Bind("", "s", vec![], vec![], vec![7]), Execute("", 0), Sync],
                 vec![Bind("", "s", vec![], vec![], vec![1, 0, 0]), Execute("", 0), Sync],
             ],
