@@ -242,7 +242,7 @@ pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, c
             LexemeKind::String(form) if code => {
                 let text = source.text(&token.span);
                 // Code that puts SQL together names what it reads in pieces.
-                touch.text |= class.verb == Verb::Other && runs_text(text) && snapshot.holds_clear();
+                touch.text |= runs_text(text) && snapshot.holds_clear();
                 touch.text |= match form {
                     // An escape may hide a name.
                     LiteralForm::Escaped | LiteralForm::Unicode if source.text(&token.span).contains('\\') => true,
@@ -256,10 +256,10 @@ pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, c
     touch
 }
 
-/// Whether code has EXECUTE in it.
+/// Whether code has EXECUTE or FETCH in it: what it runs, or the cursor that it reads from, may be anything.
 fn runs_text(code: &str) -> bool {
     code.split(|c: char| c.is_ascii() && !continues_word(c as u8))
-        .any(|word| word.eq_ignore_ascii_case("execute"))
+        .any(|word| word.eq_ignore_ascii_case("execute") || word.eq_ignore_ascii_case("fetch"))
 }
 
 /// Whether there is anything to protect.
@@ -410,7 +410,9 @@ pub(super) fn moves_names(source: &Source<'_>, place: &Place, class: &Class, tou
 pub(super) fn needs_scope(source: &Source<'_>, place: &Place, input: &PlanInput<'_>) -> bool {
     let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
     tokens.iter().enumerate().any(|(index, token)| {
-        let sensitive = source.name(token).is_some_and(|name| is_sensitive(&name, input.snapshot));
+        let sensitive = source
+            .name(token)
+            .is_some_and(|name| is_sensitive(&name, input.snapshot));
         let schema = match index.checked_sub(2).and_then(|i| tokens.get(i..index)) {
             Some([schema, dot]) if source.is_symbol(dot, ".") => source.name(schema),
             _ => None,

@@ -99,6 +99,27 @@ pub fn may_touch(sql: &str, snapshot: &Snapshot) -> bool {
     classify::is_guarded(snapshot) && (sql.contains('\\') || classify::may_hide(sql, snapshot))
 }
 
+/// The names that may be those of prepared statements and portals in a text with EXECUTE, FETCH or MOVE; `None` without these words. Empty where the text's
+/// names can't be told: then any may be meant.
+pub fn named_statements(sql: &str, standard_conforming_strings: bool) -> Option<Vec<String>> {
+    const WORDS: [&str; 3] = ["EXECUTE", "FETCH", "MOVE"];
+    let source = Source::new(sql, standard_conforming_strings);
+    if !source.is_readable() || sql.contains(char::REPLACEMENT_CHARACTER) {
+        let upper = sql.to_ascii_uppercase();
+        return WORDS.iter().any(|word| upper.contains(word)).then(Vec::new);
+    }
+    let tokens = source.all_tokens();
+    tokens
+        .iter()
+        .any(|token| WORDS.iter().any(|word| source.is_keyword(token, word)))
+        .then(|| {
+            tokens
+                .iter()
+                .filter_map(|t| source.name(t).map(|n| n.into_owned()))
+                .collect()
+        })
+}
+
 /// The value of a literal that a plan points to, read as PostgreSQL reads it (documentation, 4.1.2); `None` where PostgreSQL would raise an error.
 pub fn read_literal(source: &str, literal: &Literal) -> Option<zeroize::Zeroizing<String>> {
     literal::read(source, literal).ok()

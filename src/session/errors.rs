@@ -15,7 +15,8 @@ use std::collections::{HashMap, VecDeque};
 const REVEALING: &[u8] = b"DWqpP";
 
 /// In place of a message that may hold a value.
-const WITHHELD: &[u8] = b"the server refused the statement; its message is withheld because it may hold a protected value";
+const WITHHELD: &[u8] =
+    b"the server refused the statement; its message is withheld because it may hold a protected value";
 
 /// Whether the message of an error of this kind may hold a value. Errors about the statement's text have a position in it; those of the
 /// other classes named here hold names, sizes and states only.

@@ -366,7 +366,11 @@ impl SnapshotBuilder {
                 .map(str::to_owned)
                 .collect();
             // Code that runs SQL which it puts together may read what is stored in clear without naming it.
-            let runs_text = || words.iter().any(|word| word == "execute" || crate::plan::words::runs_sql(word));
+            let runs_text = || {
+                words
+                    .iter()
+                    .any(|word| word == "execute" || word == "fetch" || crate::plan::words::runs_sql(word))
+            };
             if words.iter().any(|word| names.contains(word.as_str()))
                 || clear && runs_text()
                 || odd_names.iter().any(|name| source.contains(name))
