@@ -296,7 +296,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// `=`, `<>`, IS [NOT] DISTINCT FROM.
+    /// `=`, `<>`, `IS [NOT] DISTINCT FROM`.
     fn compare(&mut self, left: &Expr, right: &Expr, goal: Goal) -> Outcome<Lineage> {
         let l = self.operand(left)?;
         let r = self.operand(right)?;

@@ -91,6 +91,10 @@ impl Session {
         self.withheld = None;
         self.copy_in = false;
         let fields = read::error_fields(&frame[HEADER..])?;
+        // The severity that is not translated: since PostgreSQL 9.6.
+        self.said_goodbye |= fields
+            .iter()
+            .any(|(code, text)| *code == b'V' && matches!(*text, b"FATAL" | b"PANIC"));
         match self.replies.pop_front() {
             // Between statements: the server ends the connection (57P01, an idle time-out).
             None => self.emit(&frame),

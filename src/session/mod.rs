@@ -200,6 +200,8 @@ pub struct Session {
     stopping: bool,
     /// The client said that it is done.
     leaving: bool,
+    /// The server said why it ends the connection.
+    said_goodbye: bool,
 }
 
 impl Session {
@@ -252,6 +254,7 @@ impl Session {
             scratch: rows::Scratch::default(),
             stopping: false,
             leaving: false,
+            said_goodbye: false,
         };
         session.start(&startup);
         session
@@ -273,7 +276,7 @@ impl Session {
     /// The server closed its side: the client is told, the session ends.
     pub fn server_eof(&mut self) {
         // A server that ends says so itself (57P01 and the like); one that vanished does not.
-        let owes = !self.replies.is_empty() && !self.leaving;
+        let owes = !self.replies.is_empty() && !self.leaving && !self.said_goodbye;
         if self.phase != Phase::Closing && self.server_stream.is_none() && owes {
             self.drop_unreleased();
             compose::error(

@@ -266,18 +266,7 @@ impl Session {
     }
 
     pub(super) fn draft(&self, plan: &Plan, kind: StatementKind, permits: &[Permit]) -> Draft {
-        let text = &plan.redacted;
-        let origin = self.origin.clone();
-        Draft::new(
-            self.now(),
-            origin,
-            &self.policy,
-            kind,
-            &plan.accesses,
-            permits,
-            text,
-            plan.aggregate,
-        )
+        Draft::new(self.now(), self.origin.clone(), &self.policy, kind, plan, permits)
     }
 
     pub(super) fn pseudonyms<'v>(

@@ -1,0 +1,123 @@
+# Throw-away servers with pgward before them, and the comparison of two runs. Sourced, not run.
+
+stage_dirs=()
+stage_pids=()
+end_stage() {
+    local pid dir
+    for pid in ${stage_pids[@]+"${stage_pids[@]}"}; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done || true
+    for dir in ${stage_dirs[@]+"${stage_dirs[@]}"}; do as_server "$bindir/pg_ctl" -D "$dir" -m immediate -w stop >/dev/null 2>&1 || true; done
+    stage_pids=() stage_dirs=()
+}
+trap end_stage EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start_stage <directory> <database>: a cluster with the database as pg_regress makes it, keys, a protected table, and pgward. Sets $direct_port, $pgward_port.
+start_stage() {
+    local dir=$1 database=$2 data=$1/data
+    rm -rf "$dir"
+    mkdir -p "$dir/pgward"
+    [ "$(id -u)" != 0 ] || chown "$server_user" "$dir"
+    direct_port=$(free_port)
+    pgward_port=$(free_port)
+    as_server "$bindir/initdb" -D "$data" -A trust -U postgres -E UTF8 --locale=C --no-sync >"$dir/initdb.log"
+    # As pg_regress sets up its temporary server; what else differs is only speed.
+    as_server tee -a "$data/postgresql.conf" >/dev/null <<CONF
+port = $direct_port
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+fsync = off
+max_prepared_transactions = 2
+max_connections = 100
+log_line_prefix = '%m %b[%p] %q%a '
+CONF
+    as_server "$bindir/pg_ctl" -D "$data" -l "$dir/server.log" -w start >/dev/null
+    stage_dirs+=("$data")
+    sql postgres "CREATE ROLE pgward LOGIN CREATEDB"
+    sql postgres "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    sql "$database" "
+        ALTER DATABASE $database SET lc_messages TO 'C';
+        ALTER DATABASE $database SET lc_monetary TO 'C';
+        ALTER DATABASE $database SET lc_numeric TO 'C';
+        ALTER DATABASE $database SET lc_time TO 'C';
+        ALTER DATABASE $database SET bytea_output TO 'hex';
+        ALTER DATABASE $database SET timezone_abbreviations TO 'Default';
+        GRANT CREATE ON DATABASE $database TO pgward"
+    start_pgward "$dir/pgward" "$database"
+    psql_to "$pgward_port" "$database" "CREATE TABLE public.pgward_probe_customers (id int PRIMARY KEY, email text, name text);
+        INSERT INTO public.pgward_probe_customers VALUES (1, 'kim@example.com', 'Kim')"
+}
+
+psql_to() { as_server "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$1" -U postgres -d "$2" -c "$3"; }
+sql() { psql_to "$direct_port" "$@"; }
+
+start_pgward() {
+    local dir=$1 database=$2 tries=0
+    cat >"$dir/pgward.toml" <<POLICY
+version = "conformance"
+[listen]
+addresses = ["127.0.0.1:$pgward_port"]
+[upstream]
+host = "127.0.0.1"
+port = $direct_port
+database = "$database"
+tls = "disable"
+[control]
+user = "pgward"
+[keys]
+provider = "file"
+path = "$dir/root.key"
+[journal]
+directory = "$dir/journal"
+node = "conformance"
+[admin]
+address = "127.0.0.1:$(free_port)"
+[limits]
+catalog_poll_seconds = 1
+[purposes.test]
+description = "Conformance"
+[groups.all]
+[handlers.postgres]
+kind = "service"
+groups = ["all"]
+purpose = "test"
+[[table]]
+name = "public.pgward_probe_customers"
+subject = "id"
+[table.columns]
+email = { category = "email", mode = "eq" }
+name = { category = "name" }
+[[grant]]
+group = "all"
+purpose = "test"
+columns = ["public.pgward_probe_customers.*"]
+read = "clear"
+search = true
+write = true
+POLICY
+    "$pgward" init --config "$dir/pgward.toml" >"$dir/init.log" 2>&1 || die "pgward init failed: $(cat "$dir/init.log")"
+    "$pgward" serve --config "$dir/pgward.toml" --log "${PGWARD_LOG:-info}" >"$dir/pgward.log" 2>&1 &
+    stage_pids+=($!)
+    until (exec 3<>"/dev/tcp/127.0.0.1/$pgward_port") 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || die "pgward did not come up: $(cat "$dir/pgward.log")"
+        sleep 0.1
+    done
+}
+
+# compare <suite> <database> <function>: runs the function (output directory, port) directly, then through pgward, each on a fresh server; prints what differs.
+compare() {
+    local suite=$1 database=$2 run=$3 way out
+    for way in ${WAYS:-direct pgward}; do
+        out=$cache/$suite-$way
+        start_stage "$out" "$database"
+        [ "$(id -u)" != 0 ] || { mkdir -p "$out/run" && chown "$server_user" "$out/run"; }
+        mkdir -p "$out/run"
+        local port=$direct_port
+        [ $way = direct ] || port=$pgward_port
+        say "Running $suite ($way)"
+        "$run" "$out/run" "$port" >"$out/outcome" 2>"$out/errors" || true
+        end_stage
+    done
+    python3 "$(dirname "${BASH_SOURCE[0]}")/summary.py" "$suite" "$cache/$suite-direct" "$cache/$suite-pgward"
+}
