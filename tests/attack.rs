@@ -68,3 +68,6 @@ fn secrets_in(text: &str) -> Vec<&'static str> {
         .filter(|secret| text.contains(secret) || text.contains(&hex::encode(secret)))
         .collect()
 }
+
+#[path = "attack/extended.rs"]
+mod extended;

@@ -8,12 +8,14 @@
 //! | `login` | start-up and authentication, relayed |
 //! | `client` | messages from the client: `planning`, then `query` or `extended`, or `refuse` |
 //! | `server` | messages from the server, matched with what it owes: `description`, `release`, `errors` |
+//! | `aside` | ways to a protected statement or portal past its plan, closed |
 //! | `probe` | pgward's own questions about names and catalog, on the session's connection |
 //! | `transform`, `rows` | values in, values out |
 //! | `records`, `gate` | access records, and what waits for them |
 //!
 //! Deliberately absent: sockets, TLS, time-outs (module `net`), rights (module `policy`), SQL (module `plan`).
 
+mod aside;
 mod client;
 mod description;
 mod errors;

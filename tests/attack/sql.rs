@@ -566,17 +566,6 @@ const SIMPLE: &[Attack] = &[
             "CREATE TABLE lik (LIKE customers INCLUDING ALL)",
         ],
     ),
-    (
-        "app",
-        &[
-            "CREATE FUNCTION tf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO orders (id, item) VALUES (500, NEW.name); RETURN NEW; END'",
-            "CREATE TRIGGER tr BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION tf()",
-            "UPDATE customers SET size = 9 WHERE id = 1",
-        ],
-    ),
-    ("nobody", &["SELECT item FROM orders"]),
-    ("app", &["DROP TRIGGER tr ON customers"]),
-    ("app", &["DELETE FROM orders WHERE id = 500"]),
     ("app", &["CREATE INDEX leak3 ON customers ((name || ''))"]),
     ("nobody", &["SELECT * FROM pg_stats WHERE tablename = 'leak3'"]),
     (
