@@ -6,6 +6,7 @@
 //! relation is a refusal; what can't touch one is forwarded untouched.
 
 pub mod access;
+mod calls;
 mod classify;
 mod ddl;
 mod expr;
@@ -100,7 +101,7 @@ pub fn read_literal(source: &str, literal: &Literal) -> Option<zeroize::Zeroizin
 /// Text that has no tokens: the server will raise a syntax error, unless it reads it otherwise than we do.
 fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
     let span = 0..source.whole().len();
-    let action = if classify::may_hide(source.whole(), input.snapshot) {
+    let action = if !source.is_refused_unread() && classify::may_hide(source.whole(), input.snapshot) {
         refuse_with(unparsable(), Vec::new(), String::new())
     } else {
         Action::Forward
@@ -113,6 +114,7 @@ fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
             effects: Effects {
                 catalog: true,
                 scope: true,
+                portal: false,
             },
         }],
     }
@@ -142,6 +144,7 @@ fn statement(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay:
         effects: Effects {
             catalog: class.effects.catalog || effects.catalog,
             scope: class.effects.scope || effects.scope,
+            portal: class.effects.portal,
         },
     }
 }
@@ -250,6 +253,7 @@ fn parse_and_plan(
                 Effects {
                     catalog: true,
                     scope: false,
+                    portal: false,
                 },
             )
         };

@@ -3,7 +3,7 @@
 use super::Session;
 use super::planning::Planned;
 use super::records::{self};
-use super::refuse::{Refuse, no_keyring};
+use super::refuse::{Refuse, no_keyring, portal_read};
 use super::standing::{Standing, outdated, unresolvable};
 use super::state::{Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
 use super::transform::Sealer;
@@ -294,6 +294,9 @@ impl Session {
             return Ok(());
         };
         match &portal.statement.body {
+            PreparedBody::Forward { effects, .. } if effects.portal && self.holds_protected_portal(true) => {
+                self.refuse_message(false, Refuse::plain(portal_read()));
+            }
             PreparedBody::Forward { kind, effects } => {
                 self.note_effects(*kind, *effects);
                 self.count(*kind, Outcome::Forwarded);
