@@ -12,6 +12,7 @@ mod expr;
 pub mod introspect;
 mod lexer;
 pub mod literal;
+pub mod names;
 mod operand;
 pub mod overlay;
 mod params;

@@ -177,6 +177,7 @@ impl Session {
             companions: 0,
             write: None,
             unrecorded_from: None,
+            subjects: None,
         })
     }
 
