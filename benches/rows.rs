@@ -15,6 +15,7 @@ use pgward::plan::{RelationName, Use};
 use pgward::policy::Disclosure;
 use pgward::policy::danger::unchecked_permit;
 use pgward::session::{Database, Effect};
+use pgward::wire::frame::{self, Scan};
 use pgward::wire::{compose, read::Field};
 use scripted::{CUSTOMERS, Scripted, data_row, message, query, surroundings};
 use std::hint::black_box;
@@ -159,16 +160,24 @@ fn prepared(role: &str, protocol: Protocol, columns: &[&str], table: &str) -> (S
     if protected && protocol == Protocol::Simple {
         scripted.answer_scope();
     }
-    scripted.server(&statement.answer);
-    let mut subjects = 0;
-    while !scripted.records.is_empty() {
-        subjects += scripted.journal(true).iter().map(|r| r.subject_count).sum::<u64>();
+    let (mut subjects, mut shown) = (0, BytesMut::new());
+    for read in statement.answer.chunks(READ) {
+        scripted.server(read);
+        while !scripted.records.is_empty() {
+            subjects += scripted.journal(true).iter().map(|r| r.subject_count).sum::<u64>();
+        }
+        shown.put(scripted.session.to_client());
     }
-    let shown = scripted.to_client();
-    let rows: Vec<_> = shown.iter().filter(|(tag, _)| *tag == b'D').collect();
+    let mut rows = Vec::new();
+    while let Ok(Scan::Frame { tag, size }) = frame::scan(&shown) {
+        let frame = shown.split_to(size);
+        if tag == b'D' {
+            rows.push(frame);
+        }
+    }
     assert_eq!(rows.len() as u64, ROWS);
     assert_eq!(subjects, if protected { ROWS } else { 0 });
-    assert!(role != "app" || rows[7].1.ends_with(&value(7, columns.len() - 1)));
+    assert!(role != "app" || rows[7].ends_with(&value(7, columns.len() - 1)));
     scripted.to_server();
     drop(directory);
     (scripted, statement)
