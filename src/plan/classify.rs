@@ -366,6 +366,22 @@ pub(super) fn accesses(source: &Source<'_>, place: &Place, input: &PlanInput<'_>
         .collect()
 }
 
+/// `ALTER SCHEMA … RENAME TO …` of a schema in which the policy names a table, or to such a schema's name.
+pub(super) fn renames_protected_schema(source: &Source<'_>, place: &Place, snapshot: &Snapshot) -> bool {
+    let Some([alter, schema, from, rename, _, to, ..]) = source.all_tokens().get(place.tokens.clone()) else {
+        return false;
+    };
+    source.is_keyword(alter, "ALTER")
+        && source.is_keyword(schema, "SCHEMA")
+        && source.is_keyword(rename, "RENAME")
+        && [from, to].iter().any(|token| {
+            source.name(token).is_some_and(|name| {
+                let mut declared = snapshot.declarations.keys().map(|column| &column.relation.schema);
+                declared.any(|schema| **schema == *name)
+            })
+        })
+}
+
 /// Whether it is PREPARE.
 pub(super) fn is_prepare(source: &Source<'_>, place: &Place) -> bool {
     source

@@ -167,6 +167,14 @@ fn statement(
         .hint("Give the purpose when connecting: options=-c pgward.purpose=….");
         let redacted = source.redact(&place.span);
         (refuse_with(refusal, Vec::new(), redacted), Effects::default())
+    } else if classify::renames_protected_schema(source, place, input.snapshot) {
+        let refusal = Refusal::unsupported(
+            Reason::Ddl,
+            "a schema with tables that the policy names can't be renamed",
+        )
+        .hint("Keep the name: keys and rights follow it.");
+        let redacted = source.redact(&place.span);
+        (refuse_with(refusal, Vec::new(), redacted), Effects::default())
     } else if *moved && touch.any() && classify::needs_scope(source, place, input) {
         let accesses = classify::accesses(source, place, input, overlay);
         (
