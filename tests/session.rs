@@ -447,6 +447,52 @@ fn wire_28_function_calls_are_refused_where_columns_are_protected() {
 }
 
 #[test]
+fn wire_28_large_objects_work_where_columns_are_protected() {
+    // lo_unlink(oid), as libpq calls it.
+    let mut body = 964u32.to_be_bytes().to_vec();
+    body.extend_from_slice(&[0, 1, 0, 1, 0, 1, 0, 0, 0, 4, 0, 0, 0, 42, 0, 1]);
+    let mut call = BytesMut::new();
+    message(&mut call, b'F', &body);
+    let mut s = Scripted::new("app", true);
+    s.client(&call);
+    assert_eq!(s.to_server(), vec![(b'F', body)]);
+    let mut answer = BytesMut::new();
+    message(&mut answer, b'V', &[0, 0, 0, 4, 0, 0, 0, 1]);
+    message(&mut answer, b'Z', b"I");
+    s.server(&answer);
+    assert_eq!(tags(&s.to_client()), "VZ");
+}
+
+#[test]
+fn wire_29_a_protected_portal_is_not_read_by_its_name() {
+    let mut s = Scripted::new("app", true);
+    let mut text = BytesMut::new();
+    compose::parse(&mut text, b"s", b"SELECT name FROM customers", std::iter::empty());
+    s.client(&text);
+    s.answer_scope();
+    let mut text = BytesMut::new();
+    compose::bind_plain(&mut text, b"p", b"s");
+    s.client(&text);
+    assert_eq!(tags(&s.to_server()), "PDB");
+    // Parse and Bind alone show nothing; Execute would.
+    let mut text = BytesMut::new();
+    compose::parse(&mut text, b"", b"FETCH ALL FROM p", std::iter::empty());
+    compose::bind_plain(&mut text, b"", b"");
+    compose::execute(&mut text, b"", 0);
+    s.client(&text);
+    let sent = s.to_server();
+    assert_eq!(tags(&sent), "PBP");
+    let refusal = String::from_utf8_lossy(&sent[2].1).into_owned();
+    assert!(!refusal.contains("FETCH"), "{refusal}");
+    // Once it is closed, cursors are read as ever.
+    let mut text = BytesMut::new();
+    compose::close(&mut text, b'P', b"p");
+    compose::execute(&mut text, b"", 0);
+    s.client(&text);
+    assert_eq!(tags(&s.to_server()), "CE");
+}
+
+#[test]
 fn malformed_frames_end_the_connection() {
     for bytes in [
         &b"Q\0\0\0\x03"[..],

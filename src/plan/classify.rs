@@ -1,13 +1,14 @@
 //! What a statement is, by its first words, and whether a name in it may mean something protected: all before any parsing.
 
 use super::access::{Access, Use};
-use super::lexer::{Lexeme, LexemeKind, continues_word};
+use super::lexer::{Lexeme, LexemeKind, OtherString, continues_word};
 use super::overlay::Overlay;
 use super::schema::{Relation, Snapshot};
-use super::script::{Effects, LiteralForm, StatementKind};
+use super::script::{Effects, StatementKind};
 use super::source::{Place, Source};
-use super::{PlanInput, words};
+use super::{PlanInput, calls, literal, words};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// How a statement is treated when it may touch something protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,18 +62,22 @@ pub(super) struct Shape {
 const NONE: Effects = Effects {
     catalog: false,
     scope: false,
+    portal: false,
 };
 const CATALOG: Effects = Effects {
     catalog: true,
     scope: false,
+    portal: false,
 };
 const SCOPE: Effects = Effects {
     catalog: false,
     scope: true,
+    portal: false,
 };
 const BOTH: Effects = Effects {
     catalog: true,
     scope: true,
+    portal: false,
 };
 
 /// By its first words.
@@ -114,8 +119,12 @@ pub(super) fn classify(source: &Source<'_>, place: &Place) -> Class {
         }
         "set" | "reset" => class(StatementKind::Session, Verb::Harmless, SCOPE),
         "discard" => class(StatementKind::Session, Verb::Harmless, BOTH),
-        "show" | "listen" | "unlisten" | "notify" | "checkpoint" | "deallocate" | "close" | "fetch" | "move" => {
+        "show" | "listen" | "unlisten" | "notify" | "checkpoint" | "deallocate" | "close" | "move" => {
             class(StatementKind::Session, Verb::Harmless, NONE)
+        }
+        "fetch" => {
+            let effects = Effects { portal: true, ..NONE };
+            class(StatementKind::Session, Verb::Harmless, effects)
         }
         "lock" | "vacuum" | "analyze" | "analyse" => class(StatementKind::Ddl, Verb::Harmless, NONE),
         "reindex" | "cluster" => class(StatementKind::Ddl, Verb::Harmless, CATALOG),
@@ -183,13 +192,15 @@ fn query(source: &Source<'_>, tokens: &[Lexeme], kind: StatementKind) -> Class {
         if kind == StatementKind::Select && source.is_keyword(token, "INTO") {
             effects.catalog = true;
         }
-        if !effects.scope
-            && tokens.get(index + 1).is_some_and(|next| source.is_symbol(next, "("))
+        if tokens.get(index + 1).is_some_and(|next| source.is_symbol(next, "("))
             && let Some(name) = source.name(token)
             && !(token.kind == LexemeKind::Word && words::is_harmless_call(&name))
             && !is_definition(source, tokens, index)
         {
             effects.scope = true;
+            // What these read stands in their arguments: a name that the catalog does not have yet can't be seen there.
+            effects.catalog |= words::runs_sql(&name);
+            effects.portal |= name.starts_with("cursor_to_xml");
         }
     }
     class(kind, Verb::Query, effects)
@@ -234,21 +245,19 @@ pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, c
                     touch.name = true;
                 }
                 if tokens.get(index + 1).is_some_and(|next| source.is_symbol(next, "("))
-                    && (has(&snapshot.sensitive_functions, &name) || words::runs_sql(&name))
+                    && (has(&snapshot.sensitive_functions, &name)
+                        || words::runs_sql(&name) && !calls::is_harmless(source, tokens, index, snapshot, class.verb))
                 {
                     touch.function = true;
                 }
             }
-            LexemeKind::String(form) if code => {
-                let text = source.text(&token.span);
-                // Code that puts SQL together names what it reads in pieces.
-                touch.text |= runs_text(text) && snapshot.holds_clear();
-                touch.text |= match form {
-                    // An escape may hide a name.
-                    LiteralForm::Escaped | LiteralForm::Unicode if source.text(&token.span).contains('\\') => true,
-                    _ => may_hide(source.text(&token.span), snapshot),
-                };
+            LexemeKind::String(_) if code => {
+                // An escape may hide a name: the text counts that the server reads. Code that puts SQL together names what it reads in pieces.
+                touch.text |= string(source, token)
+                    .is_none_or(|text| may_hide(&text, snapshot) || (runs_text(&text) && snapshot.holds_clear()));
             }
+            // Digits.
+            LexemeKind::OtherString(OtherString::Bits | OtherString::Hex) => {}
             LexemeKind::OtherString(_) if code => touch.text = true,
             _ => {}
         }
@@ -260,6 +269,11 @@ pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, c
 fn runs_text(code: &str) -> bool {
     code.split(|c: char| c.is_ascii() && !continues_word(c as u8))
         .any(|word| word.eq_ignore_ascii_case("execute") || word.eq_ignore_ascii_case("fetch"))
+}
+
+/// What a string token stands for, where it is a plain one and can be read.
+pub(super) fn string(source: &Source<'_>, token: &Lexeme) -> Option<Zeroizing<String>> {
+    literal::read(source.whole(), &source.literal(&token.span)?).ok()
 }
 
 /// Whether there is anything to protect.

@@ -51,6 +51,7 @@ pub(super) fn plan_ddl_text(
     let effects = Effects {
         catalog: true,
         scope: false,
+        portal: false,
     };
     let redacted: Arc<str> = source.redact(&span).into();
     let mut ddl = Ddl {

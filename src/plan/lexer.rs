@@ -20,7 +20,7 @@ pub struct Lexeme {
 pub enum LexemeKind {
     /// An unquoted identifier or a keyword.
     Word,
-    /// `"…"`
+    /// `"…"`, or `U&"…"` with its UESCAPE clause
     Quoted,
     /// A string that stands for a value as [`LiteralForm`] says.
     String(LiteralForm),
@@ -53,9 +53,14 @@ pub enum OtherString {
     Continued,
 }
 
-/// Text that PostgreSQL's own lexer would refuse, or that is not read here (`U&"…"`).
+/// Text that has no tokens here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub enum Unreadable {
+    /// PostgreSQL's own lexer would refuse it, unless it reads it otherwise than we do.
+    Unknown,
+    /// It holds `U&'…'` without `standard_conforming_strings`: PostgreSQL refuses the whole text, whatever stands in it.
+    Unsafe,
+}
 
 /// Splits `text` into tokens; comments and blanks are left out.
 pub fn lex(text: &str, standard_conforming_strings: bool) -> Result<Vec<Lexeme>, Unreadable> {
@@ -133,18 +138,18 @@ impl Lexer<'_> {
             b'n' | b'N' if self.peek(1) == b'\'' => self.other_string(OtherString::National)?,
             b'u' | b'U' if self.peek(1) == b'&' && self.peek(2) == b'\'' => {
                 if !self.standard {
-                    return Err(Unreadable);
+                    return Err(Unreadable::Unsafe);
                 }
                 self.string(2, false, LiteralForm::Unicode)?
             }
-            b'u' | b'U' if self.peek(1) == b'&' && self.peek(2) == b'"' => return Err(Unreadable),
+            b'u' | b'U' if self.peek(1) == b'&' && self.peek(2) == b'"' => self.unicode_quoted()?,
             b'"' => self.quoted()?,
             b'$' if self.peek(1).is_ascii_digit() => self.param()?,
             b'$' => self.dollar_quoted()?,
             b'0'..=b'9' => self.number()?,
             b'.' if self.peek(1).is_ascii_digit() => self.number()?,
             // `..` belongs to PL/pgSQL only.
-            b'.' if self.peek(1) == b'.' => return Err(Unreadable),
+            b'.' if self.peek(1) == b'.' => return Err(Unreadable::Unknown),
             b':' if self.peek(1) == b':' => self.fixed(2, LexemeKind::DoubleColon),
             b':' if self.peek(1) == b'=' => self.fixed(2, LexemeKind::ColonEquals),
             b'(' | b')' | b'[' | b']' | b',' | b';' | b'.' | b':' => self.fixed(1, LexemeKind::Punctuation(first)),
@@ -155,7 +160,7 @@ impl Lexer<'_> {
                 LexemeKind::Word
             }
             _ if is_operator(first) => self.operator(),
-            _ => return Err(Unreadable),
+            _ => return Err(Unreadable::Unknown),
         };
         Ok(Some(Lexeme {
             span: start..self.at,
@@ -188,7 +193,7 @@ impl Lexer<'_> {
                                     break;
                                 }
                             }
-                            _ if self.at >= self.bytes.len() => return Err(Unreadable),
+                            _ if self.at >= self.bytes.len() => return Err(Unreadable::Unknown),
                             _ => self.at += 1,
                         }
                     }
@@ -212,7 +217,7 @@ impl Lexer<'_> {
             self.at += 1;
             loop {
                 match self.bytes.get(self.at) {
-                    None => return Err(Unreadable),
+                    None => return Err(Unreadable::Unknown),
                     Some(b'\\') if backslashes => self.at += 2,
                     Some(b'\'') if self.peek(1) == b'\'' => self.at += 2,
                     Some(b'\'') => break,
@@ -271,7 +276,7 @@ impl Lexer<'_> {
         self.at += 1;
         loop {
             match self.bytes.get(self.at) {
-                None => return Err(Unreadable),
+                None => return Err(Unreadable::Unknown),
                 Some(b'"') if self.peek(1) == b'"' => self.at += 2,
                 Some(b'"') => break,
                 Some(_) => self.at += 1,
@@ -280,10 +285,34 @@ impl Lexer<'_> {
         self.at += 1;
         // A zero-length identifier is an error of the server's.
         if self.at - start < 3 {
-            Err(Unreadable)
+            Err(Unreadable::Unknown)
         } else {
             Ok(LexemeKind::Quoted)
         }
+    }
+
+    /// `U&"…"`, with its UESCAPE clause if it has one.
+    fn unicode_quoted(&mut self) -> Result<LexemeKind, Unreadable> {
+        self.at += 2;
+        let kind = self.quoted()?;
+        let end = self.at;
+        self.skip_blanks()?;
+        let clause = self.bytes.get(self.at..self.at + 7);
+        if !clause.is_some_and(|word| word.eq_ignore_ascii_case(b"uescape")) || continues_word(self.peek(7)) {
+            self.at = end;
+            return Ok(kind);
+        }
+        self.at += 7;
+        self.skip_blanks()?;
+        // Other forms of string, and of what stands in it, are not worth reading.
+        let escape = self.peek(1);
+        let plain = escape.is_ascii_graphic() && !escape.is_ascii_hexdigit() && !matches!(escape, b'+' | b'\'' | b'"');
+        let alone = self.peek(0) == b'\'' && self.peek(2) == b'\'' && self.peek(3) != b'\'';
+        if !plain || !alone || (escape == b'\\' && !self.standard) {
+            return Err(Unreadable::Unknown);
+        }
+        self.at += 3;
+        Ok(kind)
     }
 
     fn param(&mut self) -> Result<LexemeKind, Unreadable> {
@@ -294,12 +323,12 @@ impl Lexer<'_> {
             number = number
                 .checked_mul(10)
                 .and_then(|n| n.checked_add(digit))
-                .ok_or(Unreadable)?;
+                .ok_or(Unreadable::Unknown)?;
             self.at += 1;
         }
         // The protocol counts parameters in 16 bits.
         if number == 0 || number > 65_535 || starts_word(self.peek(0)) {
-            return Err(Unreadable);
+            return Err(Unreadable::Unknown);
         }
         Ok(LexemeKind::Param(number))
     }
@@ -313,7 +342,7 @@ impl Lexer<'_> {
             }
         }
         if self.peek(0) != b'$' {
-            return Err(Unreadable);
+            return Err(Unreadable::Unknown);
         }
         self.at += 1;
         let tag = &self.bytes[start..self.at];
@@ -324,7 +353,7 @@ impl Lexer<'_> {
             }
             self.at += 1;
         }
-        Err(Unreadable)
+        Err(Unreadable::Unknown)
     }
 
     fn number(&mut self) -> Result<LexemeKind, Unreadable> {
@@ -340,7 +369,7 @@ impl Lexer<'_> {
         if matches!(self.peek(0), b'e' | b'E') {
             let sign = usize::from(matches!(self.peek(1), b'+' | b'-'));
             if !self.peek(1 + sign).is_ascii_digit() {
-                return Err(Unreadable);
+                return Err(Unreadable::Unknown);
             }
             self.at += 1 + sign;
             while self.peek(0).is_ascii_digit() {
@@ -349,7 +378,7 @@ impl Lexer<'_> {
         }
         // "trailing junk after numeric literal"
         if starts_word(self.peek(0)) {
-            Err(Unreadable)
+            Err(Unreadable::Unknown)
         } else {
             Ok(LexemeKind::Number)
         }

@@ -27,7 +27,7 @@ pub fn read(source: &str, literal: &Literal) -> Result<Zeroizing<String>, Refusa
         }
         LiteralForm::Unicode => {
             let body = token.get(2..).ok_or_else(malformed)?;
-            un_unicode(between(body, "'", "'")?)
+            un_unicode(between(body, "'", "'")?, b'\'', b'\\')
         }
         LiteralForm::Number => {
             // Between the sign and the digits there may be blanks, or a comment.
@@ -142,8 +142,8 @@ fn unescape(body: &str) -> Result<Zeroizing<String>, Refusal> {
     finish_text(out, surrogate)
 }
 
-/// `U&'…'` with the backslash as the escape character.
-fn un_unicode(body: &str) -> Result<Zeroizing<String>, Refusal> {
+/// What stands between the quotes of `U&'…'` or `U&"…"`.
+pub(super) fn un_unicode(body: &str, quote: u8, escape: u8) -> Result<Zeroizing<String>, Refusal> {
     let bytes = body.as_bytes();
     let mut out: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(bytes.len()));
     let mut surrogate: Option<u32> = None;
@@ -152,15 +152,15 @@ fn un_unicode(body: &str) -> Result<Zeroizing<String>, Refusal> {
         at += 1;
         let mut unicode = None;
         match byte {
-            b'\'' => {
+            _ if byte == quote => {
                 at += 1;
-                out.push(b'\'');
+                out.push(quote);
             }
-            b'\\' if bytes.get(at) == Some(&b'\\') => {
+            _ if byte == escape && bytes.get(at) == Some(&escape) => {
                 at += 1;
-                out.push(b'\\');
+                out.push(escape);
             }
-            b'\\' => {
+            _ if byte == escape => {
                 let (skip, digits) = if bytes.get(at) == Some(&b'+') { (1, 6) } else { (0, 4) };
                 let hex = body.get(at + skip..at + skip + digits).ok_or_else(malformed)?;
                 unicode = Some(hex_number(hex)?);

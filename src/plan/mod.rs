@@ -6,6 +6,7 @@
 //! relation is a refusal; what can't touch one is forwarded untouched.
 
 pub mod access;
+mod calls;
 mod classify;
 mod ddl;
 mod expr;
@@ -129,7 +130,7 @@ pub fn read_literal(source: &str, literal: &Literal) -> Option<zeroize::Zeroizin
 fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
     let span = 0..source.whole().len();
     let mut script = refused_script(span);
-    if !classify::may_hide(source.whole(), input.snapshot) {
+    if source.is_refused_unread() || !classify::may_hide(source.whole(), input.snapshot) {
         script.statements.iter_mut().for_each(|s| s.action = Action::Forward);
     }
     script
@@ -144,6 +145,7 @@ fn refused_script(span: std::ops::Range<usize>) -> Script {
             effects: Effects {
                 catalog: true,
                 scope: true,
+                portal: false,
             },
         }],
     }
@@ -194,6 +196,7 @@ fn statement(
         effects: Effects {
             catalog: class.effects.catalog || effects.catalog,
             scope: class.effects.scope || effects.scope,
+            portal: class.effects.portal,
         },
     }
 }
@@ -308,6 +311,7 @@ fn parse_and_plan(
                 Effects {
                     catalog: true,
                     scope: false,
+                    portal: false,
                 },
             )
         };

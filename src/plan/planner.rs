@@ -385,6 +385,7 @@ impl<'a> Planner<'a> {
         let effects = Effects {
             catalog: self.unknown_relation,
             scope: false,
+            portal: false,
         };
         let outcome = outcome.and_then(|outputs| {
             self.check_everything_was_seen()?;

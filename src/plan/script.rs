@@ -82,6 +82,9 @@ pub struct Effects {
     /// How names resolve (search_path, role, temporary tables) or how text values look: SET, RESET, DISCARD, set_config(), ROLLBACK, any call
     /// of a function that is not known to be harmless, DO, CALL.
     pub scope: bool,
+    /// It reads what a cursor or portal holds that it names: FETCH, cursor_to_xml(). Not to be carried out while one holds protected columns, whose
+    /// rows would come out without rights, opening or record.
+    pub portal: bool,
 }
 
 /// How to carry out one protected statement.

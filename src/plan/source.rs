@@ -3,7 +3,8 @@
 //! The parser's tokens come from `super::lexer`. Their locations are byte offsets (line 1, column = offset + 1), so that every span
 //! of the syntax tree is a byte range of the source; and its strings are empty, so that no syntax tree holds a literal.
 
-use super::lexer::{self, Lexeme, LexemeKind, OtherString};
+use super::lexer::{self, Lexeme, LexemeKind, OtherString, Unreadable};
+use super::literal;
 use super::script::{Literal, LiteralForm};
 use sqlparser::ast::{DollarQuotedString, Ident};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -21,7 +22,7 @@ const PARSER_DEPTH: usize = 100;
 pub struct Source<'a> {
     text: &'a str,
     tokens: Vec<Lexeme>,
-    readable: bool,
+    fault: Option<Unreadable>,
 }
 
 /// A statement's place: bytes, and indices of its tokens.
@@ -40,23 +41,37 @@ pub struct Unparsable;
 impl<'a> Source<'a> {
     /// Reads the text's tokens.
     pub fn new(text: &'a str, standard_conforming_strings: bool) -> Self {
+        let unreadable = |fault| Self {
+            text,
+            tokens: Vec::new(),
+            fault: Some(fault),
+        };
         match lexer::lex(text, standard_conforming_strings) {
-            Ok(tokens) => Self {
-                text,
-                tokens,
-                readable: true,
-            },
-            Err(lexer::Unreadable) => Self {
-                text,
-                tokens: Vec::new(),
-                readable: false,
-            },
+            Ok(tokens) => {
+                let source = Self {
+                    text,
+                    tokens,
+                    fault: None,
+                };
+                let named = |t: &Lexeme| t.kind != LexemeKind::Quoted || source.name(t).is_some();
+                if source.tokens.iter().all(named) {
+                    source
+                } else {
+                    unreadable(Unreadable::Unknown)
+                }
+            }
+            Err(fault) => unreadable(fault),
         }
     }
 
     /// False where the text has no tokens that PostgreSQL would accept; it is then one statement that can't be parsed.
     pub fn is_readable(&self) -> bool {
-        self.readable
+        self.fault.is_none()
+    }
+
+    /// Whether PostgreSQL refuses the text whatever it says, so that it carries out nothing of it.
+    pub fn is_refused_unread(&self) -> bool {
+        self.fault == Some(Unreadable::Unsafe)
     }
 
     /// The whole text.
@@ -165,7 +180,7 @@ impl<'a> Source<'a> {
         let text = self.text(&token.span);
         Ok(match token.kind {
             LexemeKind::Word => Token::make_word(text, None),
-            LexemeKind::Quoted => Token::make_word(&unquote(text), Some('"')),
+            LexemeKind::Quoted => Token::make_word(&unquote(text).ok_or(Unparsable)?, Some('"')),
             LexemeKind::String(LiteralForm::Escaped) => Token::EscapedStringLiteral(String::new()),
             LexemeKind::String(LiteralForm::Unicode) => Token::UnicodeStringLiteral(String::new()),
             LexemeKind::String(LiteralForm::Dollar) => Token::DollarQuotedString(DollarQuotedString {
@@ -275,7 +290,7 @@ impl<'a> Source<'a> {
         let text = self.text(&token.span);
         match token.kind {
             LexemeKind::Word => Some(fold(text)),
-            LexemeKind::Quoted => Some(Cow::Owned(truncate(&unquote(text)).to_owned())),
+            LexemeKind::Quoted => Some(Cow::Owned(truncate(&unquote(text)?).to_owned())),
             _ => None,
         }
     }
@@ -331,12 +346,28 @@ fn truncate(text: &str) -> &str {
     &text[..end]
 }
 
-/// `"a""b"` without its quotes.
-fn unquote(text: &str) -> String {
-    text.strip_prefix('"')
-        .and_then(|t| t.strip_suffix('"'))
-        .unwrap_or(text)
-        .replace("\"\"", "\"")
+/// What `"a""b"` or `U&"d!0061" UESCAPE '!'` stands for; `None` where PostgreSQL would raise an error.
+fn unquote(text: &str) -> Option<String> {
+    if let Some(body) = text.strip_prefix('"') {
+        return Some(body.strip_suffix('"')?.replace("\"\"", "\""));
+    }
+    let quoted = text.get(3..)?;
+    let mut end = 0;
+    while quoted.as_bytes().get(end)? != &b'"' || quoted.as_bytes().get(end + 1) == Some(&b'"') {
+        end += if quoted.as_bytes().get(end) == Some(&b'"') {
+            2
+        } else {
+            1
+        };
+    }
+    let (body, clause) = quoted.split_at_checked(end)?;
+    // The token ends with its clause, if it has one: the escape character stands between quotes and is none itself.
+    let escape = match clause.strip_suffix('\'') {
+        Some(clause) => *clause.as_bytes().last()?,
+        None => b'\\',
+    };
+    let name = literal::un_unicode(body, b'"', escape).ok()?;
+    Some(name.as_str().to_owned())
 }
 
 /// Writes a name as an identifier that PostgreSQL reads back exactly.

@@ -4,7 +4,7 @@ use super::Session;
 use super::aside::{known_as, unclear_name, unsettled};
 use super::planning::Planned;
 use super::records::{self};
-use super::refuse::{Refuse, no_keyring};
+use super::refuse::{Refuse, no_keyring, portal_read};
 use super::standing::{Standing, outdated, unresolvable};
 use super::state::{Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
 use super::transform::Sealer;
@@ -312,6 +312,9 @@ impl Session {
             return Ok(());
         };
         match &portal.statement.body {
+            PreparedBody::Forward { effects, .. } if effects.portal && self.holds_protected_portal(true) => {
+                self.refuse_message(false, Refuse::plain(portal_read()));
+            }
             PreparedBody::Forward { kind, effects } => {
                 if let Some(refusal) = self.refuse_prepared_by_name(*kind, &portal.statement) {
                     self.refuse_message(false, Refuse::plain(refusal));

@@ -1,7 +1,7 @@
 //! The simple protocol: a Query with any number of statements.
 
 use super::records::{self};
-use super::refuse::{Refuse, no_keyring};
+use super::refuse::{Refuse, no_keyring, portal_read};
 use super::state::{Expect, Reply, Running};
 use super::transform::Sealer;
 use super::{Session, Ticket};
@@ -33,6 +33,10 @@ impl Session {
             return Ok(());
         }
         let statements = &planned.script.statements;
+        if statements.iter().any(|s| s.effects.portal) && self.holds_protected_portal(false) {
+            self.refuse_message(true, Refuse::plain(portal_read()));
+            return Ok(());
+        }
         if statements.iter().all(|s| matches!(s.action, Action::Forward)) {
             for statement in statements {
                 self.note_effects(statement.kind, statement.effects);

@@ -2,8 +2,9 @@
 
 use super::cursor::{Cursor, Qualified};
 use super::{Change, Ddl, Outcome, not_understood, opaque_columns, unusable};
+use crate::plan::classify::string;
 use crate::plan::introspect::marker;
-use crate::plan::lexer::LexemeKind;
+use crate::plan::lexer::{LexemeKind, OtherString};
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::schema::Mode;
 use crate::plan::script::LiteralForm;
@@ -112,11 +113,10 @@ impl Ddl<'_> {
             |name: &str| snapshot.sensitive_names.contains(name) || snapshot.sensitive_functions.contains(name);
         let touches = query.all().iter().any(|token| match token.kind {
             // Some functions run SQL that they are given: a name in a string counts, and so does what can't be read as it stands.
-            LexemeKind::String(form) => {
-                let text = self.source.text(&token.span).to_lowercase();
-                matches!(form, LiteralForm::Escaped | LiteralForm::Unicode) && text.contains('\\')
-                    || words(&text).any(sensitive)
+            LexemeKind::String(_) => {
+                string(self.source, token).is_none_or(|text| words(&text.to_lowercase()).any(sensitive))
             }
+            LexemeKind::OtherString(OtherString::Bits | OtherString::Hex) => false,
             LexemeKind::OtherString(_) => true,
             _ => self
                 .source
@@ -146,9 +146,12 @@ impl Ddl<'_> {
             columns.extend(opaque_columns(relation).map(|column| column.name.to_lowercase()));
         }
         for token in cursor.all() {
-            let text = self.source.text(&token.span).to_lowercase();
             let named = match token.kind {
-                LexemeKind::String(_) | LexemeKind::OtherString(_) => words(&text).any(|word| columns.contains(word)),
+                // An escape may hide a name: the text counts that the server reads.
+                LexemeKind::String(_) => string(self.source, token)
+                    .is_none_or(|text| words(&text.to_lowercase()).any(|word| columns.contains(word))),
+                LexemeKind::OtherString(OtherString::Bits | OtherString::Hex) => false,
+                LexemeKind::OtherString(_) => true,
                 _ => self
                     .source
                     .name(token)

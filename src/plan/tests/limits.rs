@@ -108,3 +108,67 @@ proptest! {
         planned(&tokens.join(" "), &[]);
     }
 }
+
+#[test]
+fn functions_that_run_sql_are_called_where_their_literals_concern_nothing_protected() {
+    for sql in [
+        "SELECT * FROM ts_stat('SELECT v FROM documents') WHERE ndoc > 1",
+        "SELECT * FROM ts_stat('SELECT v FROM documents', 'AB')",
+        "SELECT ts_rewrite(ts_rewrite(q, 'york', '!jersey'), 'jersey', 'mexico') FROM documents",
+        "SELECT ts_rewrite(q, 'SELECT keyword, sample FROM words'::text) FROM documents",
+        "SELECT table_to_xml('other.documents', false, false, '')",
+        r"SELECT query_to_xml(E'SELECT *\nFROM documents', false, false, '')",
+        "SELECT schema_to_xml('other', false, false, '')",
+        "SELECT cursor_to_xml('c'::refcursor, 5, false, true, '')",
+    ] {
+        assert_eq!(shown(sql), "forward", "{sql}");
+    }
+    for sql in [
+        "SELECT * FROM ts_stat('SELECT v FROM customers')",
+        r"SELECT * FROM ts_stat(E'SELECT v FROM \x63ustomers')",
+        "SELECT * FROM ts_stat('SELECT v FROM ' || 'cust' || 'omers')",
+        "SELECT * FROM ts_stat($1)",
+        "SELECT * FROM ts_stat(weights => '', query => 'SELECT 1')",
+        "SELECT ts_rewrite(q, (SELECT text FROM documents)) FROM documents",
+        "SELECT ts_rewrite(q, 'SELECT query_to_xml(''SELECT 1'', true, true, '''')') FROM documents",
+        "SELECT table_to_xml('public.customers', false, false, '')",
+        "SELECT table_to_xml('16400', false, false, '')",
+        "SELECT table_to_xml(16400, false, false, '')",
+        r#"SELECT query_to_xml('SELECT * FROM U&"\0063ustomers"', false, false, '')"#,
+        "SELECT schema_to_xml('public', false, false, '')",
+        "SELECT schema_to_xml('PUBLIC', false, false, '')",
+        "SELECT database_to_xml(true, true, '')",
+        "CREATE TABLE t AS SELECT cursor_to_xml('c', 5, false, true, '')",
+    ] {
+        assert_eq!(shown(sql), "refuse statement-kind", "{sql}");
+    }
+}
+
+#[test]
+fn strings_in_definitions_are_read_before_they_are_feared() {
+    for sql in [
+        "CREATE TABLE bits (a bit(4) DEFAULT B'0101', b bit(4) DEFAULT X'F')",
+        r"CREATE TABLE t AS SELECT E'\\xDEADBEEF'::bytea",
+        r"CREATE VIEW v AS SELECT trim(E'\\000'::bytea from E'\\000Tom\\000'::bytea)",
+    ] {
+        assert_eq!(shown(sql), "forward", "{sql}");
+    }
+    for sql in [
+        r"CREATE FUNCTION f() RETURNS void LANGUAGE sql AS E'DELETE FROM \x63ustomers WHERE \x65mail IS NULL'",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS U&'SELECT !0065mail FROM !0063ustomers' UESCAPE '!'",
+    ] {
+        assert!(shown(sql).starts_with("refuse"), "{sql}");
+    }
+}
+
+#[test]
+fn unicode_identifiers_mean_the_columns_that_they_name() {
+    // Planned, and not forwarded.
+    let read = r#"SELECT U&"em\0061il" FROM customers"#;
+    assert_eq!(shown(read), read);
+    let searched = shown(r#"SELECT id FROM U&"customer!0073" UESCAPE '!' WHERE U&"em!0061il" UESCAPE '!' = 'x'"#);
+    assert!(
+        searched.contains(r#"substring(U&"em!0061il" UESCAPE '!' from 11 for 16)"#),
+        "{searched}"
+    );
+}

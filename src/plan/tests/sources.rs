@@ -46,10 +46,45 @@ fn tokens_are_those_of_the_server() {
     assert_eq!(words("$a$x$a$ a$b$c"), "$a$x$a$|a$b$c");
     assert_eq!(words("'a'\n 'b' 'c'"), "'a'\n 'b'|'c'");
     for text in [
-        "'open", "\"open", "$a$open", "/* open", "1a", "$0", "1..2", "U&\"x\"", "\"\"", "\u{1}",
+        "'open", "\"open", "$a$open", "/* open", "1a", "$0", "1..2", "U&\"\"", "\"\"", "\u{1}",
     ] {
         assert!(!Source::new(text, true).is_readable(), "{text}");
     }
+}
+
+#[test]
+fn identifiers_with_unicode_escapes_are_read_as_the_server_reads_them() {
+    let names = |text: &str| {
+        let source = Source::new(text, true);
+        source
+            .all_tokens()
+            .iter()
+            .map(|t| source.name(t).expect("a name").into_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(r#"U&"d\0061t\+000061""#), ["data"]);
+    assert_eq!(names(r#"u&"d!0061t\+000061" uescape '!' x"#), ["dat\\+000061", "x"]);
+    assert_eq!(names("U&\"a#\"\"b\"/* \" */UESCAPE\n'!' \"y\""), ["a#\"b", "y"]);
+    assert_eq!(names(r#"U&"\" UESCAPE '!'"#), ["\\"]);
+    assert_eq!(names(r#"U&"a" uescapes"#), ["a", "uescapes"]);
+    for text in [
+        r#"U&"\00""#,
+        r#"U&"\0000""#,
+        r#"U&"\d800""#,
+        r#"U&"x" UESCAPE 'ab'"#,
+        r#"U&"x" UESCAPE '+'"#,
+        r#"U&"x" UESCAPE '!''x'"#,
+        r#"U&"x" UESCAPE x"#,
+    ] {
+        assert!(!Source::new(text, true).is_readable(), "{text}");
+    }
+}
+
+#[test]
+fn unicode_strings_are_refused_by_the_server_without_standard_strings() {
+    let text = "SELECT U&'a' FROM customers";
+    assert!(Source::new(text, false).is_refused_unread());
+    assert!(!Source::new("SELECT 'open FROM customers", false).is_refused_unread());
 }
 
 #[test]
