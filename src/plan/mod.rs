@@ -227,7 +227,7 @@ fn careful(
         Verb::Ddl => return ddl::plan_ddl_text(source, place.span.clone(), input, overlay),
         Verb::Query | Verb::Explain => {}
         Verb::Copy if !classify::names_protected(source, place, input, overlay) && !touch.function => {
-            return (Action::Forward, Effects::default());
+            return (Action::Forward, classify::unknown_names(source, place, input, overlay));
         }
         Verb::Copy => {
             return refuse(
@@ -251,7 +251,7 @@ fn careful(
                     .hint("Send the statement itself, as plain SELECT, INSERT, UPDATE or DELETE."),
                 )
             } else {
-                (Action::Forward, Effects::default())
+                (Action::Forward, classify::unknown_names(source, place, input, overlay))
             };
         }
     }

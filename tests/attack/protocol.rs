@@ -181,3 +181,37 @@ fn who_reads_a_row_leaves_a_record() {
     assert!(count(&world) >= before + 10);
     assert!(world.pgward(&["audit", "verify"]).status.success());
 }
+
+#[test]
+fn a_table_made_around_pgward_is_protected_from_its_first_statement() {
+    let world = world();
+    let copy = [
+        "COPY customers (name) TO STDOUT",
+        "COPY (SELECT name || '' FROM customers) TO STDOUT",
+    ];
+    let cursor = [
+        "DECLARE c CURSOR WITH HOLD FOR SELECT name || '' FROM customers",
+        "FETCH ALL FROM c",
+    ];
+    let query = ["SELECT name || '' FROM customers", "SELECT name FROM customers"];
+    let merge = [
+        "MERGE INTO orders o USING customers c ON o.id = 1 WHEN MATCHED THEN UPDATE SET item = c.name",
+        "SELECT item FROM orders",
+    ];
+    for statements in [copy, cursor, query, merge] {
+        let mut nobody = Raw::connect(world.port, "nobody", "app");
+        let sql = |text: &str| world.cluster.sql("app", text).expect("set-up");
+        sql("DROP TABLE customers CASCADE");
+        std::thread::sleep(Duration::from_millis(1500)); // the catalog is read again
+        nobody.query("SELECT 1 FROM customers");
+        sql("CREATE TABLE customers (id int PRIMARY KEY, name text)");
+        sql("INSERT INTO customers VALUES (1, 'Zaphod')");
+        sql("GRANT ALL ON customers TO PUBLIC");
+        let mut all = Vec::new();
+        for statement in statements {
+            all.extend(nobody.query(statement));
+        }
+        let text = shown(&all);
+        assert_eq!(secrets_in(&text), Vec::<&str>::new(), "{text}");
+    }
+}
