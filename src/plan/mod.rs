@@ -14,6 +14,7 @@ mod from;
 pub mod introspect;
 mod lexer;
 pub mod literal;
+pub mod names;
 mod operand;
 pub mod overlay;
 mod params;
