@@ -181,28 +181,27 @@ fn after_an_error_everything_is_discarded_until_sync() {
 fn a_refused_statement_discards_until_sync_too_and_rolls_the_implicit_transaction_back() {
     let mut pair = Pair::new();
     let refused = "SELECT id FROM people WHERE birth > '2000-01-01'";
-    for raw in [&mut pair.sealed] {
-        raw.send(&[
-            Send::Parse("", "UPDATE people SET name = 'lost' WHERE id = 1", vec![]),
-            Send::Bind("", "", vec![], vec![], vec![]),
-            Send::Execute("", 0),
-            Send::Parse("", refused, vec![]),
-            Send::Bind("", "", vec![], vec![], vec![]),
-            Send::Execute("", 0),
-            Send::Parse("", "SELECT 1", vec![]),
-            Send::Sync,
-        ]);
-        let answers = raw.until_ready();
-        let refusal = error(&answers).expect("a refusal");
-        assert_eq!((refusal.sqlstate.as_str(), refusal.anchor()), ("0A000", Some("range")));
-        // Parse, Bind and Execute of the UPDATE, the error, and nothing else until ReadyForQuery.
-        assert!(
-            matches!(&answers[2], Message::CommandComplete(tag) if tag == "UPDATE 1"),
-            "{answers:?}"
-        );
-        assert_eq!(answers.len(), 5, "{answers:?}");
-        assert_eq!(answers.last(), Some(&Message::Ready('I')));
-    }
+    let raw = &mut pair.sealed;
+    raw.send(&[
+        Send::Parse("", "UPDATE people SET name = 'lost' WHERE id = 1", vec![]),
+        Send::Bind("", "", vec![], vec![], vec![]),
+        Send::Execute("", 0),
+        Send::Parse("", refused, vec![]),
+        Send::Bind("", "", vec![], vec![], vec![]),
+        Send::Execute("", 0),
+        Send::Parse("", "SELECT 1", vec![]),
+        Send::Sync,
+    ]);
+    let answers = raw.until_ready();
+    let refusal = error(&answers).expect("a refusal");
+    assert_eq!((refusal.sqlstate.as_str(), refusal.anchor()), ("0A000", Some("range")));
+    // Parse, Bind and Execute of the UPDATE, the error, and nothing else until ReadyForQuery.
+    assert!(
+        matches!(&answers[2], Message::CommandComplete(tag) if tag == "UPDATE 1"),
+        "{answers:?}"
+    );
+    assert_eq!(answers.len(), 5, "{answers:?}");
+    assert_eq!(answers.last(), Some(&Message::Ready('I')));
     let name = pair.sealed.rows("SELECT name FROM people WHERE id = 1");
     assert_eq!(name, [[Some("Person 1".to_owned())]]);
 }

@@ -512,3 +512,47 @@ fn malformed_frames_end_the_connection() {
         }
     }
 }
+
+#[test]
+fn a_server_that_says_why_it_ends_is_not_talked_over() {
+    for (fatal, expected) in [(true, "E"), (false, "E")] {
+        let mut s = Scripted::new("app", true);
+        s.client(&query("SELECT pg_sleep(10)"));
+        if fatal {
+            let mut error = BytesMut::new();
+            message(&mut error, b'E', b"SFATAL\0VFATAL\0C57P01\0Mterminating\0\0");
+            s.server(&error);
+        }
+        s.session.server_eof();
+        let shown = s.to_client();
+        assert_eq!(tags(&shown), expected);
+        assert_eq!(error_field(&shown[0], b'C'), if fatal { "57P01" } else { "08006" });
+    }
+}
+
+#[test]
+fn wire_34_a_terminate_or_end_of_file_stands_behind_what_was_sent() {
+    for terminate in [true, false] {
+        let mut s = Scripted::new("app", true);
+        s.client(&query("INSERT INTO customers (id, name) VALUES (1, 'a')"));
+        s.answer_scope();
+        if terminate {
+            let mut bye = BytesMut::new();
+            compose::bare(&mut bye, b'X');
+            s.client(&bye);
+        } else {
+            s.session.client_eof();
+        }
+        assert!(s.to_server().is_empty(), "the write waits for its record");
+        s.journal(true);
+        assert_eq!(tags(&s.to_server()), "QX");
+        let mut done = BytesMut::new();
+        message(&mut done, b'C', b"INSERT 0 1\0");
+        message(&mut done, b'Z', b"I");
+        s.server(&done);
+        assert_eq!(tags(&s.to_client()), "CZ");
+        s.session.server_eof();
+        assert_eq!(s.session.status(), pgward::session::Status::Closing);
+        assert!(s.to_client().is_empty());
+    }
+}

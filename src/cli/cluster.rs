@@ -163,9 +163,15 @@ impl Installation {
         Some(Self { bindir, version })
     }
 
-    /// A command of this installation, without the `PG…` variables of our own environment.
+    /// A command of this installation, without the `PG…` variables of our own environment. Clients (psql) that it lacks, as packages of the
+    /// bare server do, are those on the PATH.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bindir.join(program));
+        let own = self.bindir.join(program);
+        let mut command = if own.exists() {
+            Command::new(own)
+        } else {
+            Command::new(program)
+        };
         forget_pg_variables(&mut command);
         command
     }

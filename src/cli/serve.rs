@@ -1,4 +1,4 @@
-//! `pgward serve`: the proxy as a process. Reads arguments, sets logging up, waits for signals; [`engine`] does the work.
+//! `pgward serve`: the proxy as a process. Reads arguments, sets logging up, waits for signals; `engine` does the work.
 //!
 //! SIGTERM and SIGINT stop it gracefully (a second one at once), SIGHUP reloads the policy.
 

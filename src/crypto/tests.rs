@@ -464,6 +464,7 @@ macro_rules! implements {
             const FOUND: bool = false;
         }
         impl<T> Without for Probe<T> {}
+        #[allow(dead_code)] // not used exactly where the trait is absent
         impl<T: $($bound)+> Probe<T> {
             const FOUND: bool = true;
         }

@@ -252,8 +252,9 @@ pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, c
                 }
             }
             LexemeKind::String(_) if code => {
-                // An escape may hide a name: the text counts that the server reads.
-                touch.text |= string(source, token).is_none_or(|text| may_hide(&text, snapshot));
+                // An escape may hide a name: the text counts that the server reads. Code that puts SQL together names what it reads in pieces.
+                touch.text |= string(source, token)
+                    .is_none_or(|text| may_hide(&text, snapshot) || (runs_text(&text) && snapshot.holds_clear()));
             }
             // Digits.
             LexemeKind::OtherString(OtherString::Bits | OtherString::Hex) => {}
@@ -262,6 +263,12 @@ pub(super) fn touch(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, c
         }
     }
     touch
+}
+
+/// Whether code has EXECUTE or FETCH in it: what it runs, or the cursor that it reads from, may be anything.
+fn runs_text(code: &str) -> bool {
+    code.split(|c: char| c.is_ascii() && !continues_word(c as u8))
+        .any(|word| word.eq_ignore_ascii_case("execute") || word.eq_ignore_ascii_case("fetch"))
 }
 
 /// What a string token stands for, where it is a plain one and can be read.
@@ -286,7 +293,7 @@ fn has(set: &std::collections::HashSet<Arc<str>>, name: &str) -> bool {
 }
 
 fn is_sensitive(name: &str, snapshot: &Snapshot) -> bool {
-    has(&snapshot.sensitive_names, name)
+    has(&snapshot.sensitive_names, name) || words::shows_values(name) && snapshot.holds_clear()
 }
 
 /// Whether text that is not read as tokens may name something protected: any run of identifier characters, any escape.
@@ -312,7 +319,7 @@ pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
         .filter(|word| !word.is_empty())
         .any(|word| {
             let word = super::source::fold(word);
-            has(&snapshot.sensitive_names, &word) || has(&snapshot.sensitive_functions, &word) || words::runs_sql(&word)
+            is_sensitive(&word, snapshot) || has(&snapshot.sensitive_functions, &word) || words::runs_sql(&word)
         })
 }
 
@@ -347,7 +354,16 @@ fn named<'a>(
 
 /// Whether a name in the statement is one of a protected relation, by exact resolution.
 pub(super) fn names_protected(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &Overlay) -> bool {
-    !named(source, place, input, overlay).is_empty()
+    !named(source, place, input, overlay).is_empty() || shows_values(source, place, input)
+}
+
+/// Whether it names statistics, and those hold protected values.
+fn shows_values(source: &Source<'_>, place: &Place, input: &PlanInput<'_>) -> bool {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    input.snapshot.holds_clear()
+        && tokens
+            .iter()
+            .any(|token| source.name(token).is_some_and(|name| words::shows_values(&name)))
 }
 
 /// What a statement that is refused unread may have touched: all protected columns of the relations that it names.
@@ -362,6 +378,61 @@ pub(super) fn accesses(source: &Source<'_>, place: &Place, input: &PlanInput<'_>
             derived: true,
         })
         .collect()
+}
+
+/// Whether it is PREPARE.
+pub(super) fn is_prepare(source: &Source<'_>, place: &Place) -> bool {
+    source
+        .token(place.tokens.start)
+        .is_some_and(|token| source.is_keyword(token, "PREPARE"))
+}
+
+/// Whether a statement may change what names mean to those behind it in the same script, in a way that [`Overlay`] doesn't know.
+pub(super) fn moves_names(source: &Source<'_>, place: &Place, class: &Class, touch: Touch) -> bool {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    let is = |index: usize, words: &[&str]| {
+        tokens
+            .get(index)
+            .is_some_and(|token| words.iter().any(|word| source.is_keyword(token, word)))
+    };
+    if class.kind == StatementKind::Transaction {
+        // What SET LOCAL and ON COMMIT DROP did ends, too.
+        return !is(0, &["BEGIN", "START", "SAVEPOINT", "RELEASE"]);
+    }
+    if is(0, &["SET", "RESET"]) {
+        const PATH: [&str; 6] = [
+            "search_path",
+            "role",
+            "authorization",
+            "session_authorization",
+            "schema",
+            "all",
+        ];
+        return tokens
+            .iter()
+            .any(|token| source.name(token).is_some_and(|name| PATH.contains(&&*name)));
+    }
+    match class.verb {
+        // A relation that CREATE makes can only hide a protected one, and what is then not as planned is noticed.
+        Verb::Ddl if is(0, &["CREATE", "COMMENT", "GRANT", "REVOKE"]) => false,
+        Verb::Ddl => is(1, &["SCHEMA", "OWNED"]) || touch.name && !is(1, &["TABLE"]),
+        _ => class.effects.scope,
+    }
+}
+
+/// Whether a sensitive name in the statement is resolved by the search path or by what `pg_temp` means.
+pub(super) fn needs_scope(source: &Source<'_>, place: &Place, input: &PlanInput<'_>) -> bool {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    tokens.iter().enumerate().any(|(index, token)| {
+        let sensitive = source
+            .name(token)
+            .is_some_and(|name| is_sensitive(&name, input.snapshot));
+        let schema = match index.checked_sub(2).and_then(|i| tokens.get(i..index)) {
+            Some([schema, dot]) if source.is_symbol(dot, ".") => source.name(schema),
+            _ => None,
+        };
+        sensitive && schema.is_none_or(|schema| schema.starts_with("pg_temp"))
+    })
 }
 
 /// How deep and how long it is.

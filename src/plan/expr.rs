@@ -296,7 +296,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// `=`, `<>`, IS [NOT] DISTINCT FROM.
+    /// `=`, `<>`, `IS [NOT] DISTINCT FROM`.
     fn compare(&mut self, left: &Expr, right: &Expr, goal: Goal) -> Outcome<Lineage> {
         let l = self.operand(left)?;
         let r = self.operand(right)?;
@@ -564,6 +564,12 @@ impl<'a> Planner<'a> {
             self.aggregate = true;
         }
         let reason = function_reason(&name);
+        // What is not known to only compute may put its argument somewhere (set_config, pg_notify): it goes out, wherever the call stands.
+        let goal = if words::is_harmless_call(&name) {
+            goal
+        } else {
+            Goal::Output
+        };
         match &function.args {
             FunctionArguments::None => {}
             FunctionArguments::Subquery(query) => {

@@ -1,4 +1,4 @@
-//! How the catalog is read: the SQL, and the pure function from its rows to a [`Snapshot`]. The rows come from pgward's own connection
+//! How the catalog is read: the SQL, and the pure function from its rows to a [`super::Snapshot`]. The rows come from pgward's own connection
 //! (module `catalog`) or, inside a transaction with DDL, from the session's own connection.
 //!
 //! # The type marker

@@ -80,17 +80,45 @@ pub fn plan(input: PlanInput<'_>) -> Script {
         return unreadable(&source, &input);
     }
     let mut overlay = Overlay::default();
+    // Whether an earlier statement of the script may have changed what names mean: all are planned before any is carried out.
+    let mut moved = false;
     let statements = source
         .statements()
         .iter()
-        .map(|place| statement(&source, place, &input, &mut overlay))
+        .map(|place| statement(&source, place, &input, &mut overlay, &mut moved))
         .collect();
     Script { statements }
+}
+
+/// The script of a text whose words can't be told from its bytes, and which may touch something protected.
+pub fn unread(length: usize) -> Script {
+    refused_script(0..length)
 }
 
 /// Whether a plan of `sql` depends on how names resolve: false means that every statement of it is forwarded. Errs on the safe side.
 pub fn may_touch(sql: &str, snapshot: &Snapshot) -> bool {
     classify::is_guarded(snapshot) && (sql.contains('\\') || classify::may_hide(sql, snapshot))
+}
+
+/// The names that may be those of prepared statements and portals in a text with EXECUTE, FETCH or MOVE; `None` without these words. Empty where the text's
+/// names can't be told: then any may be meant.
+pub fn named_statements(sql: &str, standard_conforming_strings: bool) -> Option<Vec<String>> {
+    const WORDS: [&str; 3] = ["EXECUTE", "FETCH", "MOVE"];
+    let source = Source::new(sql, standard_conforming_strings);
+    if !source.is_readable() || sql.contains(char::REPLACEMENT_CHARACTER) {
+        let upper = sql.to_ascii_uppercase();
+        return WORDS.iter().any(|word| upper.contains(word)).then(Vec::new);
+    }
+    let tokens = source.all_tokens();
+    tokens
+        .iter()
+        .any(|token| WORDS.iter().any(|word| source.is_keyword(token, word)))
+        .then(|| {
+            tokens
+                .iter()
+                .filter_map(|t| source.name(t).map(|n| n.into_owned()))
+                .collect()
+        })
 }
 
 /// The value of a literal that a plan points to, read as PostgreSQL reads it (documentation, 4.1.2); `None` where PostgreSQL would raise an error.
@@ -101,16 +129,19 @@ pub fn read_literal(source: &str, literal: &Literal) -> Option<zeroize::Zeroizin
 /// Text that has no tokens: the server will raise a syntax error, unless it reads it otherwise than we do.
 fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
     let span = 0..source.whole().len();
-    let action = if !source.is_refused_unread() && classify::may_hide(source.whole(), input.snapshot) {
-        refuse_with(unparsable(), Vec::new(), String::new())
-    } else {
-        Action::Forward
-    };
+    let mut script = refused_script(span);
+    if source.is_refused_unread() || !classify::may_hide(source.whole(), input.snapshot) {
+        script.statements.iter_mut().for_each(|s| s.action = Action::Forward);
+    }
+    script
+}
+
+fn refused_script(span: std::ops::Range<usize>) -> Script {
     Script {
         statements: vec![Statement {
             span,
             kind: StatementKind::Other,
-            action,
+            action: refuse_with(unparsable(), Vec::new(), String::new()),
             effects: Effects {
                 catalog: true,
                 scope: true,
@@ -120,7 +151,13 @@ fn unreadable(source: &Source<'_>, input: &PlanInput<'_>) -> Script {
     }
 }
 
-fn statement(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &mut Overlay) -> Statement {
+fn statement(
+    source: &Source<'_>,
+    place: &Place,
+    input: &PlanInput<'_>,
+    overlay: &mut Overlay,
+    moved: &mut bool,
+) -> Statement {
     let class = classify::classify(source, place);
     let touch = classify::touch(source, place, input, &class);
     let (action, effects) = if input.snapshot.protects_anything() && classify::sets_own_setting(source, place) {
@@ -132,11 +169,18 @@ fn statement(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay:
         .hint("Give the purpose when connecting: options=-c pgward.purpose=….");
         let redacted = source.redact(&place.span);
         (refuse_with(refusal, Vec::new(), redacted), Effects::default())
+    } else if *moved && touch.any() && classify::needs_scope(source, place, input) {
+        let accesses = classify::accesses(source, place, input, overlay);
+        (
+            refuse_with(names_moved(), accesses, source.redact(&place.span)),
+            Effects::default(),
+        )
     } else if touch.any() {
         careful(source, place, input, overlay, &class, touch)
     } else {
         (Action::Forward, Effects::default())
     };
+    *moved |= classify::moves_names(source, place, &class, touch);
     Statement {
         span: place.span.clone(),
         kind: class.kind,
@@ -184,7 +228,13 @@ fn careful(
             );
         }
         Verb::Other => {
-            return if touch.text || touch.function || classify::names_protected(source, place, input, overlay) {
+            // A prepared statement's names are resolved again when the search path or the catalog changes.
+            let lasting = touch.name && classify::is_prepare(source, place);
+            return if lasting
+                || touch.text
+                || touch.function
+                || classify::names_protected(source, place, input, overlay)
+            {
                 refuse(
                     Refusal::unsupported(
                         Reason::StatementKind,
@@ -394,6 +444,14 @@ fn unparsable() -> Refusal {
         "the statement names a protected table and uses syntax that pgward does not read",
     )
     .hint("Write the statement in simpler SQL, or take the protected table into a statement of its own.")
+}
+
+fn names_moved() -> Refusal {
+    Refusal::unsupported(
+        Reason::Catalog,
+        "an earlier statement of the same message may change what the protected table's name means",
+    )
+    .hint("Send the statements in messages of their own, or write the table's name with its schema.")
 }
 
 fn limit(message: &str) -> Refusal {

@@ -163,6 +163,15 @@ impl<'a> Planner<'a> {
             return Err(self.not_understood());
         }
         let table = ident_name(table);
+        if words::shows_values(&table) && self.input.snapshot.holds_clear() {
+            return Err(Box::new(
+                Refusal::unsupported(
+                    Reason::StatementKind,
+                    format!("{table} shows values of protected columns that are stored in clear"),
+                )
+                .hint("Read statistics on a connection of the database's administrators, around pgward."),
+            ));
+        }
         let found = self
             .overlay
             .resolve(self.input.snapshot, self.input.scope, schema.as_deref(), &table)

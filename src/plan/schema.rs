@@ -223,6 +223,11 @@ impl Snapshot {
         }
     }
 
+    /// Whether values of protected columns are stored in clear.
+    pub fn holds_clear(&self) -> bool {
+        self.declarations.values().any(|column| column.mode == Mode::None)
+    }
+
     /// Whether the database has anything to protect.
     pub fn protects_anything(&self) -> bool {
         !self.declarations.is_empty() || !self.protected_by_oid.is_empty()

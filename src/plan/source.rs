@@ -1,6 +1,6 @@
 //! A script's text with its tokens: splitting it into statements, parsing one, names, literals, redaction.
 //!
-//! The parser's tokens come from [`super::lexer`]. Their locations are byte offsets (line 1, column = offset + 1), so that every span
+//! The parser's tokens come from `super::lexer`. Their locations are byte offsets (line 1, column = offset + 1), so that every span
 //! of the syntax tree is a byte range of the source; and its strings are empty, so that no syntax tree holds a literal.
 
 use super::lexer::{self, Lexeme, LexemeKind, OtherString, Unreadable};

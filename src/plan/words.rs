@@ -111,6 +111,14 @@ pub(super) fn runs_sql(name: &str) -> bool {
         )
 }
 
+/// System relations that show values of other tables' columns: samples of the planner's statistics.
+pub(super) fn shows_values(name: &str) -> bool {
+    matches!(
+        name,
+        "pg_stats" | "pg_stats_ext" | "pg_stats_ext_exprs" | "pg_statistic" | "pg_statistic_ext_data"
+    )
+}
+
 /// Aggregates that need no value but only whether there is one.
 pub(super) fn is_count(name: &str) -> bool {
     name == "count"

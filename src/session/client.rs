@@ -1,5 +1,6 @@
 //! Messages from the client, each to the step that deals with it.
 
+use super::aside::known_as;
 use super::refuse::Refuse;
 use super::standing::Standing;
 use super::state::{Name, PreparedBody, Reply};
@@ -63,7 +64,8 @@ impl Session {
             b'd' => true,
             b'Q' | b'P' => !self.database.catalog.load().protects_anything() && size > 64 * 1024 && tag == b'Q',
             b'B' if size > 64 * 1024 => match two_names(head) {
-                Some((_, name)) => match self.statements.get(name).cloned() {
+                Some((_, name)) => match self.statements.get(known_as(name)).cloned() {
+                    _ if self.is_statement_unsettled(known_as(name)) => false,
                     Some(statement) => {
                         matches!(statement.body, PreparedBody::Forward { .. })
                             && self.standing(&statement) == Standing::Holds
@@ -88,7 +90,7 @@ impl Session {
                     let Some((portal, statement)) = two_names(head) else {
                         return false;
                     };
-                    let (portal, statement): (Name, Name) = (portal.into(), statement.into());
+                    let (portal, statement): (Name, Name) = (known_as(portal).into(), known_as(statement).into());
                     self.register_portal(portal, &statement, Box::default(), Vec::new());
                     self.extended_open = true;
                 }

@@ -3,7 +3,8 @@
 use super::Session;
 use super::refuse::Refuse;
 use super::state::{Expect, Name, Prepared, PreparedBody, Refused, Reply, Running};
-use crate::plan::Refusal;
+use crate::plan::{Access, Mode, NameScope, Refusal, Use};
+use crate::policy::Circumstances;
 use crate::wire::compose::{self, Severity};
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use crate::wire::read;
@@ -12,6 +13,19 @@ use std::collections::{HashMap, VecDeque};
 
 /// Fields of an ErrorResponse that may hold stored or spliced values, or positions in a text that the client did not write.
 const REVEALING: &[u8] = b"DWqpP";
+
+/// In place of a message that may hold a value.
+const WITHHELD: &[u8] =
+    b"the server refused the statement; its message is withheld because it may hold a protected value";
+
+/// Whether the message of an error of this kind may hold a value. Errors about the statement's text have a position in it; those of the
+/// other classes named here hold names, sizes and states only.
+fn may_show_values(fields: &[(u8, &[u8])], sqlstate: &str) -> bool {
+    const SAFE: [&str; 8] = ["08", "23", "25", "40", "53", "54", "55", "57"];
+    let in_text = fields.iter().any(|(code, _)| *code == b'P');
+    let class = sqlstate.get(..2).unwrap_or_default();
+    !(SAFE.contains(&class) || sqlstate == "42501" || in_text && matches!(class, "42" | "0A"))
+}
 
 impl Session {
     /// The client gets this error, and nothing more until ReadyForQuery; the server goes on.
@@ -77,12 +91,16 @@ impl Session {
         self.withheld = None;
         self.copy_in = false;
         let fields = read::error_fields(&frame[HEADER..])?;
+        // The severity that is not translated: since PostgreSQL 9.6.
+        self.said_goodbye |= fields
+            .iter()
+            .any(|(code, text)| *code == b'V' && matches!(*text, b"FATAL" | b"PANIC"));
         match self.replies.pop_front() {
             // Between statements: the server ends the connection (57P01, an idle time-out).
             None => self.emit(&frame),
             Some(Reply::Query(mut expected)) => {
                 match expected.pop_front() {
-                    None => self.emit(&frame),
+                    None => self.emit_unprotected(&frame, &fields),
                     Some(Expect::Protected(mut running)) => self.protected_error(&fields, &mut running),
                     Some(Expect::Refused(refused)) => self.refused_error(&fields, &refused),
                     Some(Expect::Plain | Expect::Companion { .. }) => self.emit_sanitised(&fields),
@@ -102,7 +120,7 @@ impl Session {
                 match &mut reply {
                     Reply::Execute(Some(running)) => self.protected_error(&fields, running),
                     Reply::Refused(refused) => self.refused_error(&fields, refused),
-                    reply if self.is_unprotected(reply) => self.emit(&frame),
+                    reply if self.is_unprotected(reply) => self.emit_unprotected(&frame, &fields),
                     // Among them pgward's own questions and companions: their error stands for the client's message, which the server now discards.
                     _ => self.emit_sanitised(&fields),
                 }
@@ -174,7 +192,59 @@ impl Session {
             .map_or(&b""[..], |(_, text)| text);
         let sqlstate = String::from_utf8_lossy(sqlstate).into_owned();
         self.finish(running, &sqlstate);
+        if may_show_values(fields, &sqlstate) && self.hides_values(running) {
+            let kept: Vec<(u8, &[u8])> = fields
+                .iter()
+                .filter(|(code, _)| *code != b'H')
+                .map(|(code, text)| (*code, if *code == b'M' { WITHHELD } else { text }))
+                .collect();
+            return self.emit_sanitised(&kept);
+        }
         self.emit_sanitised(fields);
+    }
+
+    /// Whether the statement uses a column that is stored in clear and that the handler may not read in clear.
+    pub(super) fn hides_values(&self, running: &Running) -> bool {
+        let reads: Vec<Access> = running
+            .plan
+            .accesses
+            .iter()
+            .filter(|access| access.column.mode == Mode::None)
+            .map(|access| Access {
+                column: access.column.clone(),
+                usage: Use::Read,
+                derived: true,
+            })
+            .collect();
+        let circumstances = Circumstances {
+            client_addr: self.peer.addr.map(|a| a.ip()),
+            now: self.now() / 1_000_000,
+        };
+        !reads.is_empty() && self.policy.decide(&self.profile, &circumstances, &reads).is_err()
+    }
+
+    /// The server's error in a statement in which nothing protected is used. A row that breaks a constraint is shown whole in the error's detail, with
+    /// protected columns that the statement did not name.
+    fn emit_unprotected(&mut self, frame: &[u8], fields: &[(u8, &[u8])]) {
+        let field = |wanted: u8| {
+            let found = fields.iter().find(|(code, _)| *code == wanted);
+            found.and_then(|(_, text)| std::str::from_utf8(text).ok())
+        };
+        let snapshot = self.snapshot();
+        let protected = match (field(b's'), field(b't')) {
+            (Some(schema), Some(table)) => snapshot
+                .resolve(&NameScope::default(), Some(schema), table)
+                .is_some_and(|relation| relation.protected || relation.touches_protected.is_some()),
+            // A view's check option names no table.
+            _ => snapshot.protects_anything() && field(b'C') == Some("44000"),
+        };
+        if !protected {
+            return self.emit(frame);
+        }
+        if !self.mute {
+            let kept: Vec<(u8, &[u8])> = fields.iter().filter(|(code, _)| *code != b'D').copied().collect();
+            compose::fields(self.to_client.tail(), b'E', &kept);
+        }
     }
 
     pub(super) fn emit_sanitised(&mut self, fields: &[(u8, &[u8])]) {

@@ -1,6 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close.
 
 use super::Session;
+use super::aside::{known_as, unclear_name, unsettled};
 use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring, portal_read};
@@ -25,8 +26,8 @@ const COMPANION: &[u8] = b"pgward_companion";
 impl Session {
     pub(super) fn parse(&mut self, mut frame: BytesMut) -> Result<(), Malformed> {
         let message = Parse::read(&frame[HEADER..])?;
-        let name: Name = message.name.into();
-        let start = HEADER + name.len() + 1;
+        let name: Name = known_as(message.name).into();
+        let start = HEADER + message.name.len() + 1;
         let sql = start..start + message.sql.len();
         let oids: Arc<[u32]> = message.oids().collect();
         let Some(planned) = self.plan(b'P', &mut frame, sql, &oids) else {
@@ -111,6 +112,9 @@ impl Session {
         if let Some(refusal) = planned.obstacle.clone() {
             return Err((refusal, None));
         }
+        if !name.is_ascii() {
+            return Err((unclear_name(), None));
+        }
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
         let text = self
             .rewrite(source, &statement.span, plan, &permits)
@@ -152,8 +156,13 @@ impl Session {
         let formats: Box<[u16]> = (0..message.result_formats.len())
             .map(|i| message.result_formats.code(i))
             .collect();
-        let statement = self.statements.get(message.statement).cloned();
-        let name: Name = message.portal.into();
+        let asked = known_as(message.statement);
+        let statement = self.statements.get(asked).cloned();
+        let name: Name = known_as(message.portal).into();
+        if self.is_statement_unsettled(asked) {
+            self.refuse_message(false, Refuse::plain(unsettled()));
+            return Ok(());
+        }
         let Some(statement) = statement else {
             // Unknown here: made by SQL-level PREPARE, or absent; the server says which.
             self.replies.push_back(Reply::Bind {
@@ -179,13 +188,17 @@ impl Session {
             }
         }
         let PreparedBody::Protected { plan, kind, .. } = &statement.body else {
-            let statement_name: Name = message.statement.into();
+            let statement_name: Name = asked.into();
             self.register_portal(name, &statement_name, formats, Vec::new());
             self.forward(frame);
             return Ok(());
         };
         let (plan, kind) = (plan.clone(), *kind);
-        let result = self.bind_protected(&message, &statement, &plan, formats, name);
+        let result = if name.is_ascii() {
+            self.bind_protected(&message, &statement, &plan, formats, name)
+        } else {
+            Err((unclear_name(), None))
+        };
         if let Err((refusal, rule)) = result {
             let redacted = plan.redacted.clone();
             self.refuse_message(
@@ -271,11 +284,11 @@ impl Session {
         self.extended_open = true;
         let reply = if target.portal {
             Reply::DescribePortal {
-                portal: self.portals.get(target.name).cloned(),
+                portal: self.portals.get(known_as(target.name)).cloned(),
             }
         } else {
             Reply::DescribeStatement {
-                statement: self.statements.get(target.name).cloned(),
+                statement: self.statements.get(known_as(target.name)).cloned(),
                 own: false,
             }
         };
@@ -287,7 +300,12 @@ impl Session {
     pub(super) fn execute(&mut self, frame: BytesMut) -> Result<(), Malformed> {
         let message = Execute::read(&frame[HEADER..])?;
         self.extended_open = true;
-        let portal = self.portals.get(message.portal).cloned();
+        let asked = known_as(message.portal);
+        let portal = self.portals.get(asked).cloned();
+        if self.is_portal_unsettled(asked) {
+            self.refuse_message(false, Refuse::plain(unsettled()));
+            return Ok(());
+        }
         let Some(portal) = portal else {
             self.replies.push_back(Reply::Execute(None));
             self.forward(frame);
@@ -298,6 +316,10 @@ impl Session {
                 self.refuse_message(false, Refuse::plain(portal_read()));
             }
             PreparedBody::Forward { kind, effects } => {
+                if let Some(refusal) = self.refuse_prepared_by_name(*kind, &portal.statement) {
+                    self.refuse_message(false, Refuse::plain(refusal));
+                    return Ok(());
+                }
                 self.note_effects(*kind, *effects);
                 self.count(*kind, Outcome::Forwarded);
                 self.replies.push_back(Reply::Execute(None));
@@ -376,7 +398,7 @@ impl Session {
     pub(super) fn close_target(&mut self, frame: BytesMut) -> Result<(), Malformed> {
         let target = Target::read(&frame[HEADER..], "Close")?;
         self.extended_open = true;
-        let name: Name = target.name.into();
+        let name: Name = known_as(target.name).into();
         let reply = if target.portal {
             let replaced = self.portals.remove(&name);
             Reply::ClosePortal { name, replaced }

@@ -8,12 +8,14 @@
 //! | `login` | start-up and authentication, relayed |
 //! | `client` | messages from the client: `planning`, then `query` or `extended`, or `refuse` |
 //! | `server` | messages from the server, matched with what it owes: `description`, `release`, `errors` |
+//! | `aside` | ways to a protected statement or portal past its plan, closed |
 //! | `probe` | pgward's own questions about names and catalog, on the session's connection |
 //! | `transform`, `rows` | values in, values out |
 //! | `records`, `gate` | access records, and what waits for them |
 //!
 //! Deliberately absent: sockets, TLS, time-outs (module `net`), rights (module `policy`), SQL (module `plan`).
 
+mod aside;
 mod client;
 mod description;
 mod errors;
@@ -198,6 +200,8 @@ pub struct Session {
     stopping: bool,
     /// The client said that it is done.
     leaving: bool,
+    /// The server said why it ends the connection.
+    said_goodbye: bool,
 }
 
 impl Session {
@@ -250,6 +254,7 @@ impl Session {
             scratch: rows::Scratch::default(),
             stopping: false,
             leaving: false,
+            said_goodbye: false,
         };
         session.start(&startup);
         session
@@ -271,7 +276,7 @@ impl Session {
     /// The server closed its side: the client is told, the session ends.
     pub fn server_eof(&mut self) {
         // A server that ends says so itself (57P01 and the like); one that vanished does not.
-        let owes = !self.replies.is_empty() && !self.leaving;
+        let owes = !self.replies.is_empty() && !self.leaving && !self.said_goodbye;
         if self.phase != Phase::Closing && self.server_stream.is_none() && owes {
             self.drop_unreleased();
             compose::error(

@@ -61,7 +61,9 @@ impl Session {
                 false,
             ),
         };
-        let touches = plan::may_touch(text.get(frame), &snapshot);
+        // In other encodings a name may be written in other bytes, and what looks like a quote or a backslash may be a part of a character.
+        let odd_names = || snapshot.sensitive_names.iter().any(|name| !name.is_ascii());
+        let touches = plan::may_touch(text.get(frame), &snapshot) || !readable && odd_names();
         if touches && !self.is_current() && !self.lookout.take_failed() && self.ask(extended) {
             let frame = std::mem::take(frame);
             self.park(tag, frame);
@@ -77,7 +79,9 @@ impl Session {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             extended,
         };
-        let script = if touches {
+        let script = if touches && !readable {
+            Arc::new(plan::unread(source.len()))
+        } else if touches {
             let key = self.database.plans.key(&input);
             match self.database.plans.get(&key) {
                 Some(script) => {
@@ -262,18 +266,7 @@ impl Session {
     }
 
     pub(super) fn draft(&self, plan: &Plan, kind: StatementKind, permits: &[Permit]) -> Draft {
-        let text = &plan.redacted;
-        let origin = self.origin.clone();
-        Draft::new(
-            self.now(),
-            origin,
-            &self.policy,
-            kind,
-            &plan.accesses,
-            permits,
-            text,
-            plan.aggregate,
-        )
+        Draft::new(self.now(), self.origin.clone(), &self.policy, kind, plan, permits)
     }
 
     pub(super) fn pseudonyms<'v>(

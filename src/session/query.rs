@@ -28,6 +28,10 @@ impl Session {
         };
         self.extended_open = false;
         self.lookout.asked_enough();
+        if let Some(refusal) = self.refuse_by_name(&planned.script, planned.text.get(&frame)) {
+            self.refuse_message(true, Refuse::plain(refusal));
+            return Ok(());
+        }
         let statements = &planned.script.statements;
         if statements.iter().any(|s| s.effects.portal) && self.holds_protected_portal(false) {
             self.refuse_message(true, Refuse::plain(portal_read()));

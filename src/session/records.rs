@@ -1,7 +1,7 @@
 //! From a plan and a decision to access records.
 
 use crate::audit::{AccessRecord, AuditAction, AuditDecision, AuditObject, How, Origin};
-use crate::plan::{Access, Refusal, StatementKind, Use};
+use crate::plan::{Access, Plan, Refusal, StatementKind, Use};
 use crate::policy::{Disclosure, Permit, Policy};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -84,11 +84,10 @@ impl Draft {
         origin: Arc<Origin>,
         policy: &Policy,
         kind: StatementKind,
-        accesses: &[Access],
+        plan: &Plan,
         permits: &[Permit],
-        redacted: &Arc<str>,
-        aggregate: bool,
     ) -> Self {
+        let (accesses, redacted) = (&plan.accesses, &plan.redacted);
         let masked = permits.iter().any(|p| matches!(p.disclosure(), Disclosure::Masked(_)));
         let mut rules: Vec<&str> = permits.iter().map(|p| &**p.rule()).collect();
         rules.sort_unstable();
@@ -107,7 +106,7 @@ impl Draft {
             },
             rule: rules.join("; ").into(),
             policy_version: policy.version().clone(),
-            aggregate,
+            aggregate: plan.aggregate,
             fingerprint: fingerprint(redacted),
             text: redacted.clone(),
             rows: 0,

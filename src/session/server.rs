@@ -115,6 +115,8 @@ impl Session {
             return self.login_from_server(tag, frame);
         }
         match tag {
+            // A notice may quote a value ("identifier … will be truncated").
+            b'N' if self.hides_notices() => Ok(()),
             b'N' | b'A' => {
                 self.to_client.put(&frame);
                 Ok(())
@@ -132,6 +134,18 @@ impl Session {
 
     pub(super) fn unexpected(tag: u8) -> Malformed {
         Malformed::new(format!("unexpected message of type {}", frame::show_tag(tag)))
+    }
+
+    /// Whether a statement runs that uses values in clear which the handler may not see.
+    fn hides_notices(&self) -> bool {
+        match self.replies.front() {
+            Some(Reply::Execute(Some(running))) => self.hides_values(running),
+            Some(Reply::Query(expected)) => match expected.front() {
+                Some(Expect::Protected(running)) => self.hides_values(running),
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     /// Anything but errors, notices and ReadyForQuery: by what the server owes.

@@ -217,7 +217,7 @@ impl LogicalType {
     /// Whether a client may declare a parameter for this column with type `oid` (0 and `unknown` always; else the same
     /// type or one that PostgreSQL assigns without changing the value: text for varchar, int4 for int8, …), and how it is then read.
     ///
-    /// The bytes are in the returned type. Where it isn't the column's own, [`convert`](super::convert) brings its canonical form to the column's.
+    /// The bytes are in the returned type. Where it isn't the column's own, [`convert`](fn@super::convert) brings its canonical form to the column's.
     pub fn accepts_parameter(self, oid: u32) -> Option<LogicalType> {
         if matches!(oid, 0 | UNKNOWN) || oid == self.oid() {
             return Some(self);

@@ -3,9 +3,9 @@
 //! A value exists in three forms: **text** and **binary** are PostgreSQL's two wire formats; **canonical** is the
 //! type's binary *send* format, the plaintext inside an envelope (for jsonb: the version byte and the text that
 //! PostgreSQL prints). [`decode`] goes from the wire to canonical (and applies length, precision and scale, as an
-//! assignment to the column would), [`encode`] goes back. [`convert`] goes from the canonical form of a parameter's type
+//! assignment to the column would), [`encode`] goes back. [`convert()`] goes from the canonical form of a parameter's type
 //! to that of the column. [`normalise`] maps canonical values that PostgreSQL's `=` calls equal to the same bytes.
-//! [`mask`] makes a typed, harmless stand-in.
+//! [`mask()`] makes a typed, harmless stand-in.
 //!
 //! Every form is read as PostgreSQL 15 reads it, or refused with `0A000`; `tests/value_differential.rs` holds this module
 //! against a real server. Pure: no I/O, no clock (`now`, `today` and their like are refused). No error of this module holds

@@ -346,6 +346,7 @@ impl SnapshotBuilder {
             .map(|name| &**name)
             .filter(|name| !name.chars().all(is_identifier_char))
             .collect();
+        let clear = self.declarations.columns.iter().any(|column| column.mode == Mode::None);
         let mut found: HashSet<Arc<str>> = HashSet::new();
         let mut open: Vec<(&str, HashSet<String>)> = Vec::new();
         for (function, relation) in &self.function_uses {
@@ -364,7 +365,14 @@ impl SnapshotBuilder {
                 .filter(|word| !word.is_empty())
                 .map(str::to_owned)
                 .collect();
+            // Code that runs SQL which it puts together may read what is stored in clear without naming it.
+            let runs_text = || {
+                words
+                    .iter()
+                    .any(|word| word == "execute" || word == "fetch" || crate::plan::words::runs_sql(word))
+            };
             if words.iter().any(|word| names.contains(word.as_str()))
+                || clear && runs_text()
                 || odd_names.iter().any(|name| source.contains(name))
             {
                 found.insert(Arc::from(function.to_lowercase()));
