@@ -506,7 +506,7 @@ impl<'a> Planner<'a> {
         };
         let Some(last) = parts.last() else { return Ok(()) };
         let last = ident_name(last);
-        if self.input.snapshot.sensitive_functions.contains(&*last) || words::runs_sql(&last) {
+        if self.input.snapshot.sensitive_functions.contains(&last) || words::runs_sql(&last) {
             return Err(Box::new(
                 Refusal::unsupported(
                     Reason::StatementKind,
