@@ -1,12 +1,14 @@
 //! The cancel keys that pgward hands out, and the server's keys that they stand for.
 //!
-//! Invariants: a key lives exactly as long as its session; no two live keys share a process id; secrets are compared in constant time
-//! and never printed.
+//! A client gets the process id of its own backend, by which applications tell their own notifications and find themselves in
+//! pg_stat_activity, with a secret of pgward's.
+//!
+//! Invariants: a key lives exactly as long as its session, from when the server has said its own; no two live keys are equal; secrets are
+//! compared in constant time and never printed.
 
 use crate::session::CancelKey;
 use bytes::Bytes;
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use rand::RngExt;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -19,75 +21,80 @@ const LONG_SECRET: usize = 32;
 struct Pair {
     /// What the client must show.
     secret: Bytes,
-    /// What the server wants to see; `None` until it has said so.
-    server: Option<CancelKey>,
+    /// What the server wants to see.
+    server: CancelKey,
 }
 
-/// All live keys, by process id.
+/// All live keys, by process id: one each, but where sessions end later than their backends, or several servers stand behind one address.
 #[derive(Default)]
 pub struct CancelRegistry {
-    pairs: DashMap<u32, Pair>,
+    pairs: DashMap<u32, Vec<Pair>>,
 }
 
 /// A session's entry; taken out when dropped.
 pub struct CancelEntry {
     registry: Arc<CancelRegistry>,
     /// What the client gets.
-    key: CancelKey,
+    secret: Bytes,
+    /// What stands in the registry: process id and secret.
+    entered: Option<(u32, Bytes)>,
 }
 
 impl CancelRegistry {
-    /// Makes a key for a session whose client speaks protocol 3.`minor`.
+    /// Makes a secret for a session whose client speaks protocol 3.`minor`.
     pub fn enter(self: &Arc<Self>, minor: u16) -> CancelEntry {
         let mut rng = rand::rng();
         let mut secret = vec![0; if minor >= 2 { LONG_SECRET } else { SHORT_SECRET }];
         rng.fill(&mut secret[..]);
-        let secret = Bytes::from(secret);
-        loop {
-            // Positive: some drivers keep it in a signed integer.
-            let process_id = rng.random_range(1..=i32::MAX as u32);
-            if let Entry::Vacant(vacant) = self.pairs.entry(process_id) {
-                vacant.insert(Pair {
-                    secret: secret.clone(),
-                    server: None,
-                });
-                return CancelEntry {
-                    registry: self.clone(),
-                    key: CancelKey { process_id, secret },
-                };
-            }
+        CancelEntry {
+            registry: self.clone(),
+            secret: Bytes::from(secret),
+            entered: None,
         }
     }
 
     /// The server's key behind a client's.
     pub fn look_up(&self, process_id: u32, secret: &[u8]) -> Option<CancelKey> {
-        let pair = self.pairs.get(&process_id)?;
-        let server = pair.server.as_ref()?;
-        bool::from(pair.secret.ct_eq(secret)).then(|| server.clone())
+        let pairs = self.pairs.get(&process_id)?;
+        let pair = pairs.iter().find(|pair| pair.secret.ct_eq(secret).into())?;
+        Some(pair.server.clone())
     }
 }
 
 impl CancelEntry {
-    /// What the client gets in place of the server's key.
-    pub fn key(&self) -> &CancelKey {
-        &self.key
+    /// What the client gets in place of the server's secret.
+    pub fn secret(&self) -> &Bytes {
+        &self.secret
     }
-    /// The server's key is known: from now on the client's stands for it.
+    /// The server's key is known: from now on the client's, with the same process id, stands for it.
     ///
     /// A client that asked for protocol 3.2 may have been given 3.0, where secrets have 4 bytes: the session then shows it ours cut to the
     /// length of the server's, and so do we.
-    pub fn stands_for(&self, server: CancelKey) {
-        if let Some(mut pair) = self.registry.pairs.get_mut(&self.key.process_id) {
-            let length = self.key.secret.len().min(server.secret.len());
-            pair.secret = self.key.secret.slice(..length);
-            pair.server = Some(server);
+    pub fn stands_for(&mut self, server: CancelKey) {
+        self.leave();
+        let process_id = server.process_id;
+        let secret = self.secret.slice(..self.secret.len().min(server.secret.len()));
+        let mut pairs = self.registry.pairs.entry(process_id).or_default();
+        // Equal keys would cancel one for the other: then this one cancels nothing.
+        if !pairs.iter().any(|pair| pair.secret == secret) {
+            self.entered = Some((process_id, secret.clone()));
+            pairs.push(Pair { secret, server });
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some((process_id, secret)) = self.entered.take() {
+            self.registry.pairs.remove_if_mut(&process_id, |_, pairs| {
+                pairs.retain(|pair| pair.secret != secret);
+                pairs.is_empty()
+            });
         }
     }
 }
 
 impl Drop for CancelEntry {
     fn drop(&mut self) {
-        self.registry.pairs.remove(&self.key.process_id);
+        self.leave();
     }
 }
 
@@ -95,9 +102,9 @@ impl Drop for CancelEntry {
 mod tests {
     use super::*;
 
-    fn server_key(length: usize) -> CancelKey {
+    fn server_key(process_id: u32, length: usize) -> CancelKey {
         CancelKey {
-            process_id: 4711,
+            process_id,
             secret: Bytes::from(vec![9; length]),
         }
     }
@@ -105,42 +112,59 @@ mod tests {
     #[test]
     fn wire_05_a_key_cancels_only_its_own_backend_and_dies_with_its_session() {
         let registry = Arc::new(CancelRegistry::default());
-        let (one, other) = (registry.enter(0), registry.enter(0));
-        assert_ne!(one.key().process_id, other.key().process_id);
-        let (id, secret) = (one.key().process_id, one.key().secret.clone());
+        let (mut one, mut other) = (registry.enter(0), registry.enter(0));
+        let secret = one.secret().clone();
         assert_eq!(secret.len(), 4);
         assert!(
-            registry.look_up(id, &secret).is_none(),
+            registry.look_up(4711, &secret).is_none(),
             "the server's key is not known yet"
         );
-        one.stands_for(server_key(4));
-        assert_eq!(registry.look_up(id, &secret), Some(server_key(4)));
+        one.stands_for(server_key(4711, 4));
+        other.stands_for(server_key(4712, 4));
+        assert_eq!(registry.look_up(4711, &secret), Some(server_key(4711, 4)));
+        assert!(registry.look_up(4712, &secret).is_none(), "another's backend");
+        assert!(registry.look_up(4711, &[9; 4]).is_none(), "the server's own secret");
         let mut wrong = secret.to_vec();
         wrong[3] ^= 1;
-        assert!(registry.look_up(id, &wrong).is_none());
-        assert!(registry.look_up(id, &[&secret[..], b"x"].concat()).is_none());
-        assert!(registry.look_up(id, b"").is_none());
+        assert!(registry.look_up(4711, &wrong).is_none());
+        assert!(registry.look_up(4711, &[&secret[..], b"x"].concat()).is_none());
+        assert!(registry.look_up(4711, b"").is_none());
         drop(one);
-        assert!(registry.look_up(id, &secret).is_none());
+        assert!(registry.look_up(4711, &secret).is_none());
         assert_eq!(registry.pairs.len(), 1);
+    }
+
+    #[test]
+    fn wire_05_a_process_id_that_comes_again_is_told_apart_by_the_secret() {
+        let registry = Arc::new(CancelRegistry::default());
+        let (mut old, mut new) = (registry.enter(2), registry.enter(2));
+        old.stands_for(server_key(4711, 32));
+        new.stands_for(CancelKey {
+            process_id: 4711,
+            secret: Bytes::from_static(&[7; 32]),
+        });
+        let secret = new.secret().clone();
+        drop(old);
+        assert_eq!(
+            registry.look_up(4711, &secret).map(|key| key.secret),
+            Some(Bytes::from_static(&[7; 32]))
+        );
+        drop(new);
+        assert!(registry.pairs.is_empty());
     }
 
     #[test]
     fn wire_05_long_secrets_are_cut_where_the_server_speaks_3_0() {
         let registry = Arc::new(CancelRegistry::default());
-        let entry = registry.enter(2);
-        let (id, secret) = (entry.key().process_id, entry.key().secret.clone());
+        let mut entry = registry.enter(2);
+        let secret = entry.secret().clone();
         assert_eq!(secret.len(), 32);
-        entry.stands_for(server_key(4));
-        assert!(registry.look_up(id, &secret[..4]).is_some());
-        assert!(registry.look_up(id, &secret).is_none());
-        let entry = registry.enter(9999);
-        entry.stands_for(server_key(32));
-        assert!(registry.look_up(entry.key().process_id, &entry.key().secret).is_some());
-        assert!(
-            registry
-                .look_up(entry.key().process_id, &entry.key().secret[..4])
-                .is_none()
-        );
+        entry.stands_for(server_key(1, 4));
+        assert!(registry.look_up(1, &secret[..4]).is_some());
+        assert!(registry.look_up(1, &secret).is_none());
+        let mut entry = registry.enter(9999);
+        entry.stands_for(server_key(2, 32));
+        assert!(registry.look_up(2, entry.secret()).is_some());
+        assert!(registry.look_up(2, &entry.secret()[..4]).is_none());
     }
 }

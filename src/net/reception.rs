@@ -105,7 +105,7 @@ async fn open(
             database.clone(),
             startup,
             peer,
-            cancel.key().clone(),
+            cancel.secret().clone(),
         );
         let surroundings = Home {
             front: front.clone(),

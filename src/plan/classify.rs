@@ -415,6 +415,24 @@ fn shows_values(source: &Source<'_>, place: &Place, input: &PlanInput<'_>) -> bo
             .any(|token| source.name(token).is_some_and(|name| words::shows_values(&name)))
 }
 
+/// The catalog has to be looked at again where it lacks a relation of a sensitive name: the policy may declare it, and it may have been made just now.
+pub(super) fn unknown_names(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &Overlay) -> Effects {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    let unknown = tokens.iter().enumerate().any(|(index, token)| {
+        let Some(name) = source.name(token).filter(|name| is_sensitive(name, input.snapshot)) else {
+            return false;
+        };
+        let schema = match index.checked_sub(2).and_then(|i| tokens.get(i..index)) {
+            Some([schema, dot]) if source.is_symbol(dot, ".") => source.name(schema),
+            _ => None,
+        };
+        overlay
+            .resolve(input.snapshot, input.scope, schema.as_deref(), &name)
+            .is_none()
+    });
+    if unknown { CATALOG } else { NONE }
+}
+
 /// What a statement that is refused unread may have touched: all protected columns of the relations that it names.
 pub(super) fn accesses(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &Overlay) -> Vec<Access> {
     named(source, place, input, overlay)
@@ -427,6 +445,22 @@ pub(super) fn accesses(source: &Source<'_>, place: &Place, input: &PlanInput<'_>
             derived: true,
         })
         .collect()
+}
+
+/// `ALTER SCHEMA … RENAME TO …` of a schema in which the policy names a table, or to such a schema's name.
+pub(super) fn renames_protected_schema(source: &Source<'_>, place: &Place, snapshot: &Snapshot) -> bool {
+    let Some([alter, schema, from, rename, _, to, ..]) = source.all_tokens().get(place.tokens.clone()) else {
+        return false;
+    };
+    source.is_keyword(alter, "ALTER")
+        && source.is_keyword(schema, "SCHEMA")
+        && source.is_keyword(rename, "RENAME")
+        && [from, to].iter().any(|token| {
+            source.name(token).is_some_and(|name| {
+                let mut declared = snapshot.declarations.keys().map(|column| &column.relation.schema);
+                declared.any(|schema| **schema == *name)
+            })
+        })
 }
 
 /// Whether it is PREPARE.

@@ -108,15 +108,21 @@ impl Session {
         let named = |name: &[u8]| names.is_empty() || names.iter().any(|n| known_as(n.as_bytes()) == name);
         let statements = self.statements.iter().any(|(name, s)| named(name) && is_protected(s));
         let portals = self.portals.iter().any(|(name, p)| named(name) && shows_protected(p));
-        let pending = self.replies.iter().any(|reply| match reply {
-            Reply::Parse { name, replaced } | Reply::CloseStatement { name, replaced } => {
-                named(name) && replaced.as_deref().is_some_and(is_protected)
-            }
-            Reply::Bind { name, replaced } | Reply::ClosePortal { name, replaced } => {
-                named(name) && replaced.as_deref().is_some_and(shows_protected)
-            }
-            _ => false,
-        });
+        // Taken away by a message that may yet be discarded without this one: it stands before a Sync.
+        let last_sync = self.replies.iter().rposition(|reply| matches!(reply, Reply::Sync));
+        let pending = self
+            .replies
+            .iter()
+            .take(last_sync.unwrap_or(0))
+            .any(|reply| match reply {
+                Reply::Parse { name, replaced } | Reply::CloseStatement { name, replaced } => {
+                    named(name) && replaced.as_deref().is_some_and(is_protected)
+                }
+                Reply::Bind { name, replaced } | Reply::ClosePortal { name, replaced } => {
+                    named(name) && replaced.as_deref().is_some_and(shows_protected)
+                }
+                _ => false,
+            });
         statements || portals || pending
     }
 }

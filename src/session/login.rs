@@ -136,10 +136,10 @@ impl Session {
                 };
                 // A client that asked for protocol 3.2 may have been given 3.0, where secrets have four bytes: ours is never longer than
                 // the server's. The surroundings, who are given the server's key, cut it likewise.
-                let own = self.cancel_key.clone();
-                let length = own.secret.len().min(key.secret.len());
+                let own = self.cancel_secret.clone();
+                let length = own.len().min(key.secret.len());
                 self.effects.push_back(Effect::ServerKey(key));
-                compose::backend_key(self.to_client.tail(), own.process_id, &own.secret[..length]);
+                compose::backend_key(self.to_client.tail(), process_id, &own[..length]);
                 return Ok(());
             }
             b'S' => self.follow(body)?,

@@ -111,7 +111,7 @@ pub struct Ticket(pub u64);
 pub enum Effect {
     /// Append a record; then call [`Session::appended`] with the ticket.
     Append(Ticket, Box<AccessRecord>),
-    /// The server's own cancel key came: CancelRequests with the key given to [`Session::new`] are to cancel this.
+    /// The server's own cancel key came: CancelRequests with its process id and the secret given to [`Session::new`] are to cancel this.
     ServerKey(CancelKey),
     /// DDL was committed through this session: the shared catalog should be looked at again soon.
     CatalogChanged,
@@ -158,7 +158,7 @@ pub struct Session {
     shared: Arc<Shared>,
     database: Arc<Database>,
     peer: Peer,
-    cancel_key: CancelKey,
+    cancel_secret: Bytes,
     phase: Phase,
     to_client: OutBuf,
     to_server: OutBuf,
@@ -205,14 +205,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session whose client sent `startup`. The StartupMessage for the server stands in [`Self::to_server`] at once. `cancel_key` is what the client
-    /// gets in place of the server's own BackendKeyData.
+    /// A session whose client sent `startup`. The StartupMessage for the server stands in [`Self::to_server`] at once. `cancel_secret` is what the
+    /// client gets in BackendKeyData in place of the server's own, with the server's process id.
     pub fn new(
         shared: Arc<Shared>,
         database: Arc<Database>,
         startup: StartupMessage,
         peer: Peer,
-        cancel_key: CancelKey,
+        cancel_secret: Bytes,
     ) -> Self {
         let policy = shared.policy.load_full();
         let (origin, profile) = login::identify(&policy, &database, &startup, &peer);
@@ -230,7 +230,7 @@ impl Session {
             shared,
             database,
             peer,
-            cancel_key,
+            cancel_secret,
             phase: Phase::Login,
             to_client: OutBuf::default(),
             to_server: OutBuf::default(),

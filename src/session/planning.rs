@@ -112,6 +112,9 @@ impl Session {
                                 | StatementKind::Insert
                                 | StatementKind::Update
                                 | StatementKind::Delete
+                                | StatementKind::Merge
+                                | StatementKind::Copy
+                                | StatementKind::Other
                         )
                 }
                 Action::Refuse(refused) => refused.refusal.reason == Reason::Catalog,

@@ -68,3 +68,6 @@ compile() {
         -I"$dev/usr/include/postgresql/internal" -o "$built/$out.part" "$@"
     mv "$built/$out.part" "$built/$out"
 }
+
+# libpq and the server's static libraries, for programs of the test suites.
+client_libraries() { echo "-l:libpq.so.5 -L$cache/dev-$version/usr/lib/postgresql/$major/lib -lpgcommon -lpgport"; }

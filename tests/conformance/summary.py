@@ -41,7 +41,7 @@ def main(suite, direct, through):
     unlike = [t for t in same if output(direct, t) != output(through, t)]
     for test in unlike:
         diff = difflib.unified_diff(output(direct, test) or [], output(through, test) or [], f"{test} directly", f"{test} through pgward", n=1)
-        lines = list(diff)
+        lines = [line[:200].rstrip("\n") + "\n" for line in diff]
         print(f"  {test}: {'ok' if a[test] else 'FAILED'} both ways, with different output:")
         print("".join("    " + line for line in lines[:20]), end="")
     failed = [t for t in same if not a[t]]

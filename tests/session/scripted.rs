@@ -236,11 +236,7 @@ impl Scripted {
             tls: false,
             cert_fingerprint: None,
         };
-        let key = CancelKey {
-            process_id: 1,
-            secret: Bytes::from_static(b"key!"),
-        };
-        let session = Session::new(shared, database, startup, peer, key);
+        let session = Session::new(shared, database, startup, peer, Bytes::from_static(b"key!"));
         let mut scripted = Self {
             session,
             from_client: BytesMut::new(),
