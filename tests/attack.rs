@@ -71,3 +71,6 @@ fn secrets_in(text: &str) -> Vec<&'static str> {
 
 #[path = "attack/extended.rs"]
 mod extended;
+
+#[path = "attack/protocol.rs"]
+mod protocol;

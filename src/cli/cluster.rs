@@ -163,15 +163,10 @@ impl Installation {
         Some(Self { bindir, version })
     }
 
-    /// A command of this installation, without the `PG…` variables of our own environment. Clients (psql) that it lacks, as packages of the
-    /// bare server do, are those on the PATH.
+    /// A command of this installation (or, where it lacks one, on the PATH), without the `PG…` variables of our own environment.
     pub fn command(&self, program: &str) -> Command {
         let own = self.bindir.join(program);
-        let mut command = if own.exists() {
-            Command::new(own)
-        } else {
-            Command::new(program)
-        };
+        let mut command = Command::new(if own.exists() { &own } else { Path::new(program) });
         forget_pg_variables(&mut command);
         command
     }

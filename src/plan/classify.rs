@@ -2,10 +2,11 @@
 
 use super::access::{Access, Use};
 use super::lexer::{Lexeme, LexemeKind, OtherString, continues_word};
+use super::names::NameSet;
 use super::overlay::Overlay;
 use super::schema::{Relation, Snapshot};
 use super::script::{Effects, StatementKind};
-use super::source::{Place, Source};
+use super::source::{MAX_IDENTIFIER, Place, Source};
 use super::{PlanInput, calls, literal, words};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -281,12 +282,16 @@ pub(super) fn is_guarded(snapshot: &Snapshot) -> bool {
     snapshot.protects_anything() || !snapshot.sensitive_names.is_empty()
 }
 
-fn has(set: &std::collections::HashSet<Arc<str>>, name: &str) -> bool {
+fn has(set: &NameSet, name: &str) -> bool {
     if set.is_empty() {
         return false;
     }
     if set.contains(name) {
         return true;
+    }
+    // Nothing to be lowered: the usual case, without a copy.
+    if name.is_ascii() && !name.bytes().any(|b| b.is_ascii_uppercase()) {
+        return false;
     }
     let lower = name.to_lowercase();
     lower != name && set.contains(lower.as_str())
@@ -301,6 +306,14 @@ pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
     if !is_guarded(snapshot) {
         return false;
     }
+    if text.is_ascii() && snapshot.sensitive_names.is_regular() && snapshot.sensitive_functions.is_regular() {
+        return ascii_may_hide(text.as_bytes(), snapshot);
+    }
+    any_may_hide(text, snapshot)
+}
+
+/// [`may_hide`] for any text and any names.
+pub(super) fn any_may_hide(text: &str, snapshot: &Snapshot) -> bool {
     let lower = text.to_lowercase();
     if lower.contains("u&\"") || lower.contains("u&'") {
         return true;
@@ -309,7 +322,7 @@ pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
     if snapshot
         .sensitive_names
         .iter()
-        .chain(&snapshot.sensitive_functions)
+        .chain(snapshot.sensitive_functions.iter())
         .any(|name| !plain(name) && (lower.contains(&**name) || lower.contains(&name.replace('"', "\"\""))))
     {
         return true;
@@ -321,6 +334,42 @@ pub(super) fn may_hide(text: &str, snapshot: &Snapshot) -> bool {
             let word = super::source::fold(word);
             is_sensitive(&word, snapshot) || has(&snapshot.sensitive_functions, &word) || words::runs_sql(&word)
         })
+}
+
+/// [`may_hide`] for what nearly every text and database is: in one pass, without allocating. Every statement goes through it.
+pub(super) fn ascii_may_hide(text: &[u8], snapshot: &Snapshot) -> bool {
+    let mut buffer = [0; MAX_IDENTIFIER];
+    let mut length = 0;
+    let mut previous = 0;
+    let mut rest = text;
+    loop {
+        let byte = rest.first().copied().unwrap_or(b' ');
+        if continues_word(byte) {
+            // What stands behind the 63rd byte is no part of the name.
+            if let Some(place) = buffer.get_mut(length) {
+                *place = byte.to_ascii_lowercase();
+                length += 1;
+            }
+        } else {
+            if byte == b'&' && matches!(previous, b'u' | b'U') && matches!(rest.get(1), Some(b'"' | b'\'')) {
+                return true;
+            }
+            if length > 0 {
+                let word = buffer.get(..length).and_then(|word| std::str::from_utf8(word).ok());
+                let Some(word) = word else { return true };
+                if is_sensitive(word, snapshot) || snapshot.sensitive_functions.contains(word) || words::runs_sql(word)
+                {
+                    return true;
+                }
+                length = 0;
+            }
+        }
+        previous = byte;
+        match rest.split_first() {
+            Some((_, tail)) => rest = tail,
+            None => return false,
+        }
+    }
 }
 
 /// The relations that the statement's sensitive names mean, each name resolved with the schema before it.
@@ -366,6 +415,24 @@ fn shows_values(source: &Source<'_>, place: &Place, input: &PlanInput<'_>) -> bo
             .any(|token| source.name(token).is_some_and(|name| words::shows_values(&name)))
 }
 
+/// The catalog has to be looked at again where it lacks a relation of a sensitive name: the policy may declare it, and it may have been made just now.
+pub(super) fn unknown_names(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &Overlay) -> Effects {
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    let unknown = tokens.iter().enumerate().any(|(index, token)| {
+        let Some(name) = source.name(token).filter(|name| is_sensitive(name, input.snapshot)) else {
+            return false;
+        };
+        let schema = match index.checked_sub(2).and_then(|i| tokens.get(i..index)) {
+            Some([schema, dot]) if source.is_symbol(dot, ".") => source.name(schema),
+            _ => None,
+        };
+        overlay
+            .resolve(input.snapshot, input.scope, schema.as_deref(), &name)
+            .is_none()
+    });
+    if unknown { CATALOG } else { NONE }
+}
+
 /// What a statement that is refused unread may have touched: all protected columns of the relations that it names.
 pub(super) fn accesses(source: &Source<'_>, place: &Place, input: &PlanInput<'_>, overlay: &Overlay) -> Vec<Access> {
     named(source, place, input, overlay)
@@ -378,6 +445,22 @@ pub(super) fn accesses(source: &Source<'_>, place: &Place, input: &PlanInput<'_>
             derived: true,
         })
         .collect()
+}
+
+/// `ALTER SCHEMA … RENAME TO …` of a schema in which the policy names a table, or to such a schema's name.
+pub(super) fn renames_protected_schema(source: &Source<'_>, place: &Place, snapshot: &Snapshot) -> bool {
+    let Some([alter, schema, from, rename, _, to, ..]) = source.all_tokens().get(place.tokens.clone()) else {
+        return false;
+    };
+    source.is_keyword(alter, "ALTER")
+        && source.is_keyword(schema, "SCHEMA")
+        && source.is_keyword(rename, "RENAME")
+        && [from, to].iter().any(|token| {
+            source.name(token).is_some_and(|name| {
+                let mut declared = snapshot.declarations.keys().map(|column| &column.relation.schema);
+                declared.any(|schema| **schema == *name)
+            })
+        })
 }
 
 /// Whether it is PREPARE.

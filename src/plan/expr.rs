@@ -506,7 +506,7 @@ impl<'a> Planner<'a> {
         };
         let Some(last) = parts.last() else { return Ok(()) };
         let last = ident_name(last);
-        if self.input.snapshot.sensitive_functions.contains(&*last) || words::runs_sql(&last) {
+        if self.input.snapshot.sensitive_functions.contains(&last) || words::runs_sql(&last) {
             return Err(Box::new(
                 Refusal::unsupported(
                     Reason::StatementKind,
@@ -565,7 +565,12 @@ impl<'a> Planner<'a> {
         }
         let reason = function_reason(&name);
         // What is not known to only compute may put its argument somewhere (set_config, pg_notify): it goes out, wherever the call stands.
-        let goal = if words::is_harmless_call(&name) {
+        let built_in = name_parts(&function.name).is_some_and(|parts| match parts.as_slice() {
+            [_] => true,
+            [schema, _] => ident_name(schema) == "pg_catalog",
+            _ => false,
+        });
+        let goal = if built_in && words::is_harmless_call(&name) {
             goal
         } else {
             Goal::Output

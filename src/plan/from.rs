@@ -291,7 +291,7 @@ impl<'a> Planner<'a> {
         }
         let name = ident_name(&alias.name);
         // Beside a relation that isn't known, a protected table's name is more likely one that the parser took for an alias.
-        if item.opaque && self.input.snapshot.sensitive_names.contains(&*name) {
+        if item.opaque && self.input.snapshot.sensitive_names.contains(&name) {
             return Err(self.not_understood());
         }
         item.name = Some(Arc::from(&*name));

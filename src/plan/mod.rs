@@ -14,6 +14,7 @@ mod from;
 pub mod introspect;
 mod lexer;
 pub mod literal;
+pub mod names;
 mod operand;
 pub mod overlay;
 mod params;
@@ -169,6 +170,14 @@ fn statement(
         .hint("Give the purpose when connecting: options=-c pgward.purpose=….");
         let redacted = source.redact(&place.span);
         (refuse_with(refusal, Vec::new(), redacted), Effects::default())
+    } else if classify::renames_protected_schema(source, place, input.snapshot) {
+        let refusal = Refusal::unsupported(
+            Reason::Ddl,
+            "a schema with tables that the policy names can't be renamed",
+        )
+        .hint("Keep the name: keys and rights follow it.");
+        let redacted = source.redact(&place.span);
+        (refuse_with(refusal, Vec::new(), redacted), Effects::default())
     } else if *moved && touch.any() && classify::needs_scope(source, place, input) {
         let accesses = classify::accesses(source, place, input, overlay);
         (
@@ -219,7 +228,7 @@ fn careful(
         Verb::Ddl => return ddl::plan_ddl_text(source, place.span.clone(), input, overlay),
         Verb::Query | Verb::Explain => {}
         Verb::Copy if !classify::names_protected(source, place, input, overlay) && !touch.function => {
-            return (Action::Forward, Effects::default());
+            return (Action::Forward, classify::unknown_names(source, place, input, overlay));
         }
         Verb::Copy => {
             return refuse(
@@ -243,7 +252,7 @@ fn careful(
                     .hint("Send the statement itself, as plain SELECT, INSERT, UPDATE or DELETE."),
                 )
             } else {
-                (Action::Forward, Effects::default())
+                (Action::Forward, classify::unknown_names(source, place, input, overlay))
             };
         }
     }

@@ -1,5 +1,6 @@
 //! The catalog as the planner sees it: relations, their columns, which of them are protected and how names resolve.
 
+use super::names::NameSet;
 use crate::value::LogicalType;
 use std::collections::HashMap;
 use std::fmt;
@@ -191,9 +192,9 @@ pub struct Snapshot {
     pub subjects: HashMap<RelationName, Arc<str>>,
     /// Names (without schema, lower case) of relations that are protected, declared, or touch protected ones: if none of these occurs as
     /// an identifier in a statement, it can't touch a protected relation.
-    pub sensitive_names: std::collections::HashSet<Arc<str>>,
+    pub sensitive_names: NameSet,
     /// Names (lower case) of user-defined functions and procedures whose source mentions a sensitive name.
-    pub sensitive_functions: std::collections::HashSet<Arc<str>>,
+    pub sensitive_functions: NameSet,
     /// `pg_type.oid` of the domain `pgward.sealed`, where installed.
     pub sealed_domain_oid: Option<u32>,
 }

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// PostgreSQL cuts identifiers at NAMEDATALEN - 1 bytes.
-const MAX_IDENTIFIER: usize = 63;
+pub(super) const MAX_IDENTIFIER: usize = 63;
 /// Nesting that the parser goes into. PostgreSQL's own limit is its stack depth; people nest a tenth of this.
 const PARSER_DEPTH: usize = 100;
 

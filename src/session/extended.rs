@@ -372,6 +372,7 @@ impl Session {
                     companions,
                     write,
                     unrecorded_from: None,
+                    subjects: None,
                 };
                 self.replies.push_back(Reply::Execute(Some(Box::new(running))));
                 self.forward(frame);

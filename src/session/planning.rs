@@ -112,6 +112,9 @@ impl Session {
                                 | StatementKind::Insert
                                 | StatementKind::Update
                                 | StatementKind::Delete
+                                | StatementKind::Merge
+                                | StatementKind::Copy
+                                | StatementKind::Other
                         )
                 }
                 Action::Refuse(refused) => refused.refusal.reason == Reason::Catalog,
@@ -279,6 +282,7 @@ impl Session {
         let Some(keyring) = keyring.as_ref() else {
             return Vec::new();
         };
+        let mut key = Vec::new();
         plan.subjects
             .iter()
             .filter_map(|source| {
@@ -286,7 +290,7 @@ impl Session {
                 | SubjectSource::Literal { table, .. }
                 | SubjectSource::Output { table, .. }) = source;
                 let (format, bytes) = value(source)?;
-                let key = rows::subject_key(rows::subject_type(source, snapshot)?, format, &bytes)?;
+                rows::subject_key(rows::subject_type(source, snapshot)?, format, &bytes, &mut key)?;
                 Some(keyring.pseudonym(table, &key))
             })
             .collect()

@@ -185,6 +185,7 @@ impl Session {
             companions: 0,
             write: None,
             unrecorded_from: None,
+            subjects: None,
         })
     }
 

@@ -203,5 +203,9 @@ pub(super) fn refused(
 }
 
 fn hex(pseudonym: &[u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(*pseudonym))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|nibble| char::from(DIGITS[usize::from(nibble)]));
+    let mut text = String::with_capacity(32);
+    text.extend(pseudonym.iter().flat_map(digits));
+    text
 }

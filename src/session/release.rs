@@ -1,11 +1,12 @@
 //! Rows of protected statements: rewritten, and released when their record is durable.
 
-use super::Session;
 use super::rows::{self, RowFault, Shown};
-use super::state::{Running, Verified};
-use crate::plan::SubjectSource;
-use crate::wire::frame::{self, HEADER, Malformed};
-use bytes::BytesMut;
+use super::state::{Expect, Reply, Running, SubjectAt, Verified};
+use super::{Phase, Session};
+use crate::crypto::Keyring;
+use crate::plan::{Plan, SubjectSource};
+use crate::wire::frame::{self, HEADER, Malformed, Scan};
+use bytes::{Buf, BytesMut};
 
 /// Bytes of rows that one record covers at most before they are released.
 const RELEASE_BYTES: u64 = 128 * 1024;
@@ -41,7 +42,42 @@ impl Session {
         }
     }
 
-    pub(super) fn row(&mut self, frame: &BytesMut, running: &mut Running) -> Result<(), Malformed> {
+    /// Takes the whole DataRow frames of a protected statement from the front of `input`, in place: a row is neither split off nor does it
+    /// go through the queue of replies. Whether there was any.
+    pub(super) fn take_rows(&mut self, input: &mut BytesMut) -> Result<bool, Malformed> {
+        let first = match self.replies.front_mut() {
+            Some(Reply::Execute(running)) => running.take(),
+            Some(Reply::Query(expected)) if matches!(expected.front(), Some(Expect::Protected(_))) => {
+                match expected.pop_front() {
+                    Some(Expect::Protected(running)) => Some(running),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let Some(mut running) = first else { return Ok(false) };
+        let mut taken = 0;
+        let mut result = Ok(());
+        while result.is_ok()
+            && self.phase == Phase::Ready
+            && self.wants_server()
+            && let Some(rest) = input.get(taken..)
+            && let Ok(Scan::Frame { tag: b'D', size }) = frame::scan(rest)
+            && let Some(frame) = rest.get(..size)
+        {
+            result = self.row(frame, &mut running);
+            taken += size;
+        }
+        input.advance(taken);
+        match self.replies.front_mut() {
+            Some(Reply::Execute(none)) => *none = Some(running),
+            Some(Reply::Query(expected)) => expected.push_front(Expect::Protected(running)),
+            _ => return Err(Self::unexpected(b'D')),
+        }
+        result.map(|()| taken > 0)
+    }
+
+    pub(super) fn row(&mut self, frame: &[u8], running: &mut Running) -> Result<(), Malformed> {
         if self.mute {
             return Ok(());
         }
@@ -88,33 +124,54 @@ impl Session {
                 return Ok(());
             }
         }
-        self.row_subjects(body, running);
+        self.row_subjects(body, keyring, running);
         self.release_when_full(running);
         Ok(())
     }
 
-    pub(super) fn row_subjects(&mut self, body: &[u8], running: &mut Running) {
+    /// The data subjects of a row, as pseudonyms.
+    fn row_subjects(&mut self, body: &[u8], keyring: &Keyring, running: &mut Running) {
         if running.plan.subjects.is_empty() {
             return;
         }
-        let snapshot = self.snapshot();
-        let keyring = self.database.keyring.load();
-        let Some(keyring) = keyring.as_ref() else { return };
-        for source in &running.plan.subjects {
-            let SubjectSource::Output { index, table } = source else {
-                continue;
-            };
-            let format = match running.shown.get(*index) {
-                Some(Shown::Unchanged { format }) => *format,
-                _ => continue,
-            };
-            let key = rows::column_value(body, *index)
-                .zip(rows::subject_type(source, &snapshot))
-                .and_then(|(value, oid)| rows::subject_key(oid, format, value));
-            if let Some(key) = key {
-                running.draft.subject(keyring.pseudonym(table, &key));
+        let Running {
+            plan,
+            shown,
+            subjects,
+            draft,
+            ..
+        } = running;
+        let subjects = subjects.get_or_insert_with(|| self.subjects_at(plan, shown));
+        for at in subjects {
+            let key = &mut self.scratch.subject;
+            let read = rows::column_value(body, at.index)
+                .and_then(|value| rows::subject_key(at.type_oid, at.format, value, key));
+            if read.is_some() {
+                draft.subject(keyring.pseudonym(&at.table, key));
             }
         }
+    }
+
+    /// Where in the rows of a plan data subjects stand: the same for all its rows.
+    fn subjects_at(&self, plan: &Plan, shown: &[Shown]) -> Box<[SubjectAt]> {
+        let snapshot = self.snapshot();
+        plan.subjects
+            .iter()
+            .filter_map(|source| {
+                let SubjectSource::Output { index, table } = source else {
+                    return None;
+                };
+                let Some(Shown::Unchanged { format }) = shown.get(*index) else {
+                    return None;
+                };
+                Some(SubjectAt {
+                    index: *index,
+                    format: *format,
+                    type_oid: rows::subject_type(source, &snapshot)?,
+                    table: table.clone(),
+                })
+            })
+            .collect()
     }
 
     /// From here on output waits for a record that is still to be made.

@@ -11,6 +11,7 @@ use crate::wire::frame::Malformed;
 use crate::wire::read::{DataRow, Field};
 use crate::wire::sqlstate::SqlState;
 use bytes::{BufMut, BytesMut};
+use std::io::Write;
 
 /// How one result column reaches the client.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub(super) struct Scratch {
     envelope: Vec<u8>,
     plain: Plaintext,
     masked: Plaintext,
+    pub(super) subject: Vec<u8>,
 }
 
 /// What a row tells the access record.
@@ -301,11 +303,14 @@ pub(super) fn unescape_bytea(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if !odd.is_empty() {
             return None;
         }
-        out.reserve(pairs.len());
-        for [high, low] in pairs {
-            out.push(nibble(*high)? << 4 | nibble(*low)?);
-        }
-        return Some(());
+        // No branch a digit: one that is none leaves its mark in `seen`.
+        let mut seen = 0;
+        out.extend(pairs.iter().map(|[high, low]| {
+            let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
+            seen |= high | low;
+            high << 4 | low
+        }));
+        return (seen & 0xF0 == 0).then_some(());
     }
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
@@ -328,34 +333,45 @@ pub(super) fn unescape_bytea(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// What each byte is worth as a hexadecimal digit; 0xFF where it is none.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [0xFF; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        nibbles[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        nibbles[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
     }
-}
+    nibbles
+};
 
-/// A data subject's key in its text form, for the pseudonym; `None` where it can't be read (an unusual type in binary).
-pub(super) fn subject_key(type_oid: u32, format: Format, bytes: &[u8]) -> Option<Vec<u8>> {
-    match (format, type_oid) {
-        (Format::Text, 20 | 21 | 23) => {
-            let text = std::str::from_utf8(bytes).ok()?.trim();
-            Some(text.parse::<i64>().ok()?.to_string().into_bytes())
+/// A data subject's key in its text form, for the pseudonym, written over `out`; `None` where it can't be read (an unusual type in binary).
+pub(super) fn subject_key(type_oid: u32, format: Format, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.clear();
+    let integer = match (format, type_oid) {
+        (Format::Text, 20 | 21 | 23) => std::str::from_utf8(bytes).ok()?.trim().parse::<i64>().ok()?,
+        (Format::Binary, 21) => i16::from_be_bytes(bytes.try_into().ok()?).into(),
+        (Format::Binary, 23) => i32::from_be_bytes(bytes.try_into().ok()?).into(),
+        (Format::Binary, 20) => i64::from_be_bytes(bytes.try_into().ok()?),
+        (_, 2950) => {
+            let uuid = match format {
+                Format::Text => uuid::Uuid::parse_str(std::str::from_utf8(bytes).ok()?.trim()).ok()?,
+                Format::Binary => uuid::Uuid::from_slice(bytes).ok()?,
+            };
+            out.extend_from_slice(
+                uuid.hyphenated()
+                    .encode_lower(&mut uuid::Uuid::encode_buffer())
+                    .as_bytes(),
+            );
+            return Some(());
         }
-        (Format::Text, 2950) => {
-            let text = std::str::from_utf8(bytes).ok()?;
-            Some(uuid::Uuid::parse_str(text.trim()).ok()?.to_string().into_bytes())
+        (Format::Text, _) | (Format::Binary, 25 | 1043 | 1042) => {
+            out.extend_from_slice(bytes);
+            return Some(());
         }
-        (Format::Text, _) => Some(bytes.to_vec()),
-        (Format::Binary, 21) => Some(i16::from_be_bytes(bytes.try_into().ok()?).to_string().into_bytes()),
-        (Format::Binary, 23) => Some(i32::from_be_bytes(bytes.try_into().ok()?).to_string().into_bytes()),
-        (Format::Binary, 20) => Some(i64::from_be_bytes(bytes.try_into().ok()?).to_string().into_bytes()),
-        (Format::Binary, 2950) => Some(uuid::Uuid::from_slice(bytes).ok()?.to_string().into_bytes()),
-        (Format::Binary, 25 | 1043 | 1042) => Some(bytes.to_vec()),
-        (Format::Binary, _) => None,
-    }
+        (Format::Binary, _) => return None,
+    };
+    write!(out, "{integer}").ok()
 }
 
 /// The value of result column `index` of a row, if it has one.

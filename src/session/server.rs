@@ -34,6 +34,11 @@ impl Session {
             if self.passes_rows() && self.pass_run(input) {
                 continue;
             }
+            match self.take_rows(input) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(fault) => return self.malformed("server", &fault),
+            }
             let (tag, size) = match frame::scan(input) {
                 Ok(Scan::Partial) => return,
                 Ok(Scan::Frame { tag, size }) => (tag, size),

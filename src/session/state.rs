@@ -3,7 +3,7 @@
 use super::Ticket;
 use super::records::Draft;
 use super::rows::Shown;
-use crate::plan::{Effects, Plan, Refusal, StatementKind};
+use crate::plan::{Effects, Plan, Refusal, RelationName, StatementKind};
 use crate::value::Format;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -120,6 +120,16 @@ pub(super) struct Running {
     pub(super) write: Option<Ticket>,
     /// Where in the output to the client rows begin that no record covers yet.
     pub(super) unrecorded_from: Option<u64>,
+    /// Where in its rows data subjects stand; found out at the first row.
+    pub(super) subjects: Option<Box<[SubjectAt]>>,
+}
+
+/// A result column that names a data subject.
+pub(super) struct SubjectAt {
+    pub(super) index: usize,
+    pub(super) format: Format,
+    pub(super) type_oid: u32,
+    pub(super) table: RelationName,
 }
 
 /// What one statement of a Query answers with.

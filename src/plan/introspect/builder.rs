@@ -1,6 +1,7 @@
 //! Rows of the catalog query → [`Snapshot`].
 
 use super::{CATALOG_COLUMNS, Declarations, read_marker, text};
+use crate::plan::names::NameSet;
 use crate::plan::schema::{
     Column, ColumnName, Declaration, Mode, ProtectedColumn, Relation, RelationKind, RelationName, Snapshot, UniqueKey,
 };
@@ -202,7 +203,7 @@ impl SnapshotBuilder {
         }
         self.mark_relatives(&mut relations, &index);
 
-        let mut sensitive_names: HashSet<Arc<str>> = HashSet::new();
+        let mut sensitive_names = NameSet::default();
         for name in declared
             .keys()
             .map(|column| &column.relation)
@@ -331,9 +332,9 @@ impl SnapshotBuilder {
     }
 
     /// Functions that mention a sensitive name or, transitively, a function that does.
-    fn sensitive_functions(&self, relations: &[Relation], names: &HashSet<Arc<str>>) -> HashSet<Arc<str>> {
+    fn sensitive_functions(&self, relations: &[Relation], names: &NameSet) -> NameSet {
         if names.is_empty() {
-            return HashSet::new();
+            return NameSet::default();
         }
         let sensitive_oids: HashSet<u32> = relations
             .iter()
@@ -347,7 +348,7 @@ impl SnapshotBuilder {
             .filter(|name| !name.chars().all(is_identifier_char))
             .collect();
         let clear = self.declarations.columns.iter().any(|column| column.mode == Mode::None);
-        let mut found: HashSet<Arc<str>> = HashSet::new();
+        let mut found = NameSet::default();
         let mut open: Vec<(&str, HashSet<String>)> = Vec::new();
         for (function, relation) in &self.function_uses {
             if sensitive_oids.contains(relation) {

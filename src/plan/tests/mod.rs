@@ -3,6 +3,7 @@
 mod golden;
 mod limits;
 mod literals;
+mod names;
 mod schema;
 mod server;
 mod sources;

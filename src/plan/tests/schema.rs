@@ -2,7 +2,6 @@
 
 use super::super::schema::*;
 use crate::value::LogicalType;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The tables as SQL, with the stored types, for the tests that ask a server.
@@ -124,7 +123,7 @@ pub fn snapshot() -> Snapshot {
     use Mode::{Deterministic, Eq, None as Clear, Sealed};
     let mut snapshot = Snapshot {
         version: 1,
-        sensitive_functions: HashSet::from([Arc::from("mail_of")]),
+        sensitive_functions: [Arc::from("mail_of")].into(),
         ..Snapshot::default()
     };
     Table::new(&mut snapshot, "customers")
