@@ -4,73 +4,8 @@
 mod support;
 
 use std::time::Duration;
-use support::raw::{Message, Notice, Raw, Send, error};
-use support::{Options, World};
-
-const POLICY: &str = include_str!("differential/policy.toml");
-const SCHEMA: &str =
-    "CREATE TABLE people (id int PRIMARY KEY, email varchar(60) UNIQUE, name text, phone text, birth date)";
-
-/// Both sides, with the same table and ten rows.
-struct Pair {
-    world: World,
-    plain: Raw,
-    sealed: Raw,
-}
-
-impl Pair {
-    fn new() -> Self {
-        let world = World::start(Options {
-            policy: POLICY.into(),
-            ..Default::default()
-        });
-        let mut plain = Raw::connect(world.cluster.port(), "app", "plain");
-        let mut sealed = Raw::connect(world.port, "app", "app");
-        for raw in [&mut plain, &mut sealed] {
-            let rows: Vec<String> = (1..=10)
-                .map(|n| format!("({n}, 'p{n}@example.com', 'Person {n}', '{}', '2000-01-{n:02}')", n % 3))
-                .collect();
-            for sql in [
-                SCHEMA.to_owned(),
-                format!("INSERT INTO people VALUES {}", rows.join(", ")),
-            ] {
-                let answer = raw.query(&sql);
-                assert!(error(&answer).is_none(), "{answer:?}");
-            }
-        }
-        Self { world, plain, sealed }
-    }
-
-    /// Sends the same to both and compares `syncs` answers up to ReadyForQuery.
-    fn same(&mut self, messages: &[Send<'_>], syncs: usize) -> Vec<Message> {
-        self.plain.send(messages);
-        self.sealed.send(messages);
-        let read = |raw: &mut Raw| {
-            (0..syncs)
-                .flat_map(|_| comparable(raw.until_ready()))
-                .collect::<Vec<_>>()
-        };
-        let (plain, sealed) = (read(&mut self.plain), read(&mut self.sealed));
-        assert_eq!(plain, sealed, "plain (left) and pgward (right) for {messages:?}");
-        sealed
-    }
-}
-
-fn comparable(messages: Vec<Message>) -> Vec<Message> {
-    let strip = |notice: Notice| Notice {
-        hint: String::new(),
-        detail: String::new(),
-        position: String::new(),
-        ..notice
-    };
-    messages
-        .into_iter()
-        .map(|message| match message {
-            Message::Error(notice) => Message::Error(strip(notice)),
-            other => other,
-        })
-        .collect()
-}
+use support::pair::{Pair, comparable};
+use support::raw::{Message, Raw, Send, error};
 
 fn text(value: &str) -> Option<Vec<u8>> {
     Some(value.as_bytes().to_vec())
@@ -99,7 +34,7 @@ fn a_pipeline_of_many_statements_with_one_sync() {
 }
 
 #[test]
-fn answers_come_promptly_after_flush() {
+fn wire_11_answers_come_promptly_after_flush() {
     let mut pair = Pair::new();
     for raw in [&mut pair.plain, &mut pair.sealed] {
         raw.send(&[
@@ -128,7 +63,7 @@ fn answers_come_promptly_after_flush() {
 }
 
 #[test]
-fn portals_with_a_row_limit_interleave() {
+fn wire_23_portals_with_a_row_limit_interleave() {
     let mut pair = Pair::new();
     pair.same(&[Send::Query("BEGIN")], 1);
     pair.same(
@@ -155,7 +90,7 @@ fn portals_with_a_row_limit_interleave() {
 }
 
 #[test]
-fn after_an_error_everything_is_discarded_until_sync() {
+fn wire_13_after_an_error_everything_is_discarded_until_sync() {
     let mut pair = Pair::new();
     pair.same(
         &[
@@ -178,7 +113,7 @@ fn after_an_error_everything_is_discarded_until_sync() {
 }
 
 #[test]
-fn a_refused_statement_discards_until_sync_too_and_rolls_the_implicit_transaction_back() {
+fn wire_14_a_refused_statement_discards_until_sync_too_and_rolls_the_implicit_transaction_back() {
     let mut pair = Pair::new();
     let refused = "SELECT id FROM people WHERE birth > '2000-01-01'";
     let raw = &mut pair.sealed;
@@ -207,7 +142,7 @@ fn a_refused_statement_discards_until_sync_too_and_rolls_the_implicit_transactio
 }
 
 #[test]
-fn names_of_statements_and_portals() {
+fn wire_19_wire_20_names_of_statements_and_portals() {
     let mut pair = Pair::new();
     pair.same(
         &[
@@ -241,7 +176,7 @@ fn names_of_statements_and_portals() {
 }
 
 #[test]
-fn formats_mixed_by_column_and_by_parameter() {
+fn wire_22_formats_mixed_by_column_and_by_parameter() {
     let mut pair = Pair::new();
     pair.same(
         &[
@@ -280,7 +215,7 @@ fn formats_mixed_by_column_and_by_parameter() {
 }
 
 #[test]
-fn empty_queries_and_scripts() {
+fn wire_25_empty_queries_and_scripts() {
     let mut pair = Pair::new();
     pair.same(&[Send::Query("")], 1);
     pair.same(&[Send::Query(" ; -- nothing\n")], 1);
@@ -325,7 +260,7 @@ fn frames_may_arrive_in_pieces_of_any_size() {
 }
 
 #[test]
-fn a_malformed_frame_is_an_error_and_the_end_and_others_go_on() {
+fn wire_32_a_malformed_frame_is_an_error_and_the_end_and_others_go_on() {
     let pair = Pair::new();
     let cases: [&[u8]; 5] = [
         b"Q\0\0\0\x02",                 // shorter than its own length
@@ -357,7 +292,7 @@ fn a_malformed_frame_is_an_error_and_the_end_and_others_go_on() {
 }
 
 #[test]
-fn notifications_reach_an_idle_client() {
+fn wire_40_notifications_reach_an_idle_client() {
     let mut pair = Pair::new();
     pair.sealed.query("LISTEN here");
     assert!(pair.sealed.is_silent(Duration::from_millis(200)));
@@ -369,7 +304,7 @@ fn notifications_reach_an_idle_client() {
 }
 
 #[test]
-fn the_function_call_message_is_refused_where_columns_are_protected() {
+fn wire_28_the_function_call_message_is_refused_where_columns_are_protected() {
     let pair = Pair::new();
     let mut raw = Raw::connect(pair.world.port, "app", "app");
     // pg_backend_pid(), OID 2026, no arguments.

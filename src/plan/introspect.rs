@@ -68,7 +68,7 @@ FROM pg_catalog.pg_inherits h JOIN rel r ON r.oid OPERATOR(pg_catalog.=) h.inhre
 UNION ALL \
 SELECT 'k', x.indrelid::pg_catalog.text, x.indnkeyatts::pg_catalog.text, r.relname::pg_catalog.text, x.indkey::pg_catalog.text, \
 CASE WHEN x.indexprs IS NOT NULL THEN pg_catalog.array_to_json(ARRAY(\
-SELECT pg_catalog.pg_get_indexdef(x.indexrelid, k.position::pg_catalog.int4, false) \
+SELECT COALESCE(pg_catalog.pg_get_indexdef(x.indexrelid, k.position::pg_catalog.int4, false), ''::pg_catalog.text) \
 FROM pg_catalog.unnest(x.indkey) WITH ORDINALITY AS k(attnum, position) ORDER BY k.position))::pg_catalog.text END, \
 CASE WHEN o.oid IS NOT NULL THEN 'c' END, NULL \
 FROM pg_catalog.pg_index x JOIN rel r ON r.oid OPERATOR(pg_catalog.=) x.indexrelid \

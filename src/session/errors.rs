@@ -235,8 +235,8 @@ impl Session {
             (Some(schema), Some(table)) => snapshot
                 .resolve(&NameScope::default(), Some(schema), table)
                 .is_some_and(|relation| relation.protected || relation.touches_protected.is_some()),
-            // A view's check option names no table.
-            _ => snapshot.protects_anything() && field(b'C') == Some("44000"),
+            // A view's check option names no table: it can be one of a protected table's only if there is such a view.
+            _ => field(b'C') == Some("44000") && snapshot.relations.values().any(|r| r.touches_protected.is_some()),
         };
         if !protected {
             return self.emit(frame);

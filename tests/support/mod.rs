@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses a part of it
 
 pub mod http;
+pub mod pair;
 pub mod raw;
 
 use pgward::cli::cluster::{Auth, Cluster, ClusterOptions, free_port};
