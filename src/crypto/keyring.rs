@@ -144,7 +144,8 @@ pub struct Keyring {
     pub(super) prefix: DatabasePrefix,
     /// Sorted by key id.
     slots: Vec<Slot>,
-    domains: HashMap<KeyDomain, Domain>,
+    /// Sorted by name: a few comparisons cost less than hashing a name.
+    domains: Vec<(KeyDomain, Domain)>,
     pseudonym: Hmac<Sha256>,
 }
 
@@ -194,6 +195,8 @@ impl Keyring {
             }
         }
 
+        let mut domains: Vec<_> = domains.into_iter().collect();
+        domains.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let pseudonym =
             <Hmac<Sha256> as KeyInit>::new_from_slice(pseudonym.expose()).map_err(|_| CryptoError::KeySetup)?;
         Ok(Self {
@@ -236,8 +239,7 @@ impl Keyring {
     #[inline]
     pub(super) fn active(&self, domain: &KeyDomain) -> Result<(&Slot, &ReadyKey), CryptoError> {
         let slot = self
-            .domains
-            .get(domain)
+            .domain(domain)
             .and_then(|domain| self.slots.get(domain.active?))
             .ok_or(CryptoError::NoActiveKey)?;
         let ready = slot.ready.as_deref().ok_or(CryptoError::NoActiveKey)?;
@@ -246,6 +248,12 @@ impl Keyring {
 
     /// A key domain's id.
     pub(super) fn domain_id(&self, domain: &KeyDomain) -> Option<ColumnId> {
-        self.domains.get(domain).map(|domain| domain.id)
+        self.domain(domain).map(|domain| domain.id)
+    }
+
+    #[inline]
+    fn domain(&self, name: &KeyDomain) -> Option<&Domain> {
+        let index = self.domains.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
+        self.domains.get(index).map(|(_, domain)| domain)
     }
 }
