@@ -119,10 +119,17 @@ impl Session {
                 self.lookout.catalog_stale = true;
                 self.effects.push_back(Effect::CatalogChanged);
             }
-        } else if let Some(private) = &self.lookout.private {
-            // The shared catalog has been loaded again since: it knows all that is committed.
-            if !self.lookout.temp_relations && private.shared != self.database.catalog.load().version {
+        } else if let Some(private) = &mut self.lookout.private {
+            let shared = self.database.catalog.load();
+            if self.lookout.temp_relations || private.shared == shared.version {
+                return;
+            }
+            if private.snapshot.fingerprint == shared.fingerprint {
                 self.lookout.private = None;
+            } else {
+                // It was loaded again, but may have been read before this session's last DDL was committed: this connection knows.
+                private.shared = shared.version;
+                self.lookout.catalog_stale = true;
             }
         }
     }
