@@ -195,7 +195,7 @@ fn query(source: &Source<'_>, tokens: &[Lexeme], kind: StatementKind) -> Class {
         }
         if tokens.get(index + 1).is_some_and(|next| source.is_symbol(next, "("))
             && let Some(name) = source.name(token)
-            && !(token.kind == LexemeKind::Word && words::is_harmless_call(&name))
+            && !(token.kind == LexemeKind::Word && words::is_harmless_call(&name) && !is_foreign(source, tokens, index))
             && !is_definition(source, tokens, index)
         {
             effects.scope = true;
@@ -205,6 +205,14 @@ fn query(source: &Source<'_>, tokens: &[Lexeme], kind: StatementKind) -> Class {
         }
     }
     class(kind, Verb::Query, effects)
+}
+
+/// Whether a schema other than the system's stands before the name: what has a harmless function's name there may do anything.
+fn is_foreign(source: &Source<'_>, tokens: &[Lexeme], index: usize) -> bool {
+    match index.checked_sub(2).and_then(|i| tokens.get(i..index)) {
+        Some([schema, dot]) if source.is_symbol(dot, ".") => source.name(schema).as_deref() != Some("pg_catalog"),
+        _ => false,
+    }
 }
 
 /// The name before the parenthesis is none of a function: `INTO t (a, b)`, `AS t (a, b)`, `WITH t (a, b)`, `::varchar(3)`.
@@ -297,7 +305,7 @@ fn has(set: &NameSet, name: &str) -> bool {
     lower != name && set.contains(lower.as_str())
 }
 
-fn is_sensitive(name: &str, snapshot: &Snapshot) -> bool {
+pub(super) fn is_sensitive(name: &str, snapshot: &Snapshot) -> bool {
     has(&snapshot.sensitive_names, name) || words::shows_values(name) && snapshot.holds_clear()
 }
 

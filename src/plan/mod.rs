@@ -18,6 +18,7 @@ pub mod names;
 mod operand;
 pub mod overlay;
 mod params;
+mod plain;
 mod planner;
 mod query;
 pub mod refusal;
@@ -32,6 +33,7 @@ mod write;
 
 pub use access::{Access, Use};
 pub use literal::rewrite;
+pub use plain::plain;
 pub use refusal::{Reason, Refusal};
 pub use schema::{
     ColumnId, ColumnName, ColumnRef, Declaration, KeyDomain, Mode, NameScope, ProtectedColumn, RelationName, Snapshot,

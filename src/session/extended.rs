@@ -6,7 +6,7 @@ use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring, portal_read};
 use super::standing::{Standing, outdated, unresolvable};
-use super::state::{Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
+use super::state::{self, Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
 use super::transform::Sealer;
 use crate::metrics::Outcome;
 use crate::plan::{self, Action, Effects, Output, Plan, Reason, Refusal, Statement, StatementKind, SubjectSource};
@@ -27,6 +27,13 @@ impl Session {
     pub(super) fn parse(&mut self, mut frame: BytesMut) -> Result<(), Malformed> {
         let message = Parse::read(&frame[HEADER..])?;
         let name: Name = known_as(message.name).into();
+        if let Some(prepared) = self.plainly_prepared(&name, &message) {
+            self.extended_open = true;
+            self.lookout.asked_enough();
+            self.register_statement(name, prepared);
+            self.forward(frame);
+            return Ok(());
+        }
         let start = HEADER + message.name.len() + 1;
         let sql = start..start + message.sql.len();
         let oids: Arc<[u32]> = message.oids().collect();
@@ -57,7 +64,8 @@ impl Session {
                 kind: StatementKind::Other,
                 effects: Effects::default(),
             };
-            self.register_statement(name, self.prepared(body, &planned, &frame, &oids));
+            let prepared = self.prepared(body, &planned, &frame, &oids);
+            self.register_statement(name, Arc::new(prepared));
             self.forward(frame);
             return Ok(());
         };
@@ -65,7 +73,8 @@ impl Session {
         match &statement.action {
             Action::Forward => {
                 let body = PreparedBody::Forward { kind, effects };
-                self.register_statement(name, self.prepared(body, &planned, &frame, &oids));
+                let prepared = self.prepared(body, &planned, &frame, &oids);
+                self.register_statement(name, Arc::new(prepared));
                 self.forward(frame);
             }
             Action::Refuse(refused) => {
@@ -127,8 +136,8 @@ impl Session {
             effects: statement.effects,
         };
         let sql = Zeroizing::new(source.to_owned());
-        let prepared = Prepared::new(body, sql, oids.clone(), planned.standing);
-        let prepared = self.register_statement(name.clone(), prepared);
+        let prepared = Arc::new(Prepared::new(body, sql, oids.clone(), planned.standing));
+        self.register_statement(name.clone(), prepared.clone());
         // The server's own description is held against the plan before a row is given out.
         compose::describe(self.to_server.tail(), b'S', name);
         self.replies.push_back(Reply::DescribeStatement {
@@ -143,11 +152,28 @@ impl Session {
         Prepared::new(body, sql, oids.clone(), planned.standing)
     }
 
-    pub(super) fn register_statement(&mut self, name: Name, prepared: Prepared) -> Arc<Prepared> {
-        let prepared = Arc::new(prepared);
-        let replaced = self.statements.insert(name.clone(), prepared.clone());
+    /// A text that is plainly of no concern, or that stands under this name already and still means what it meant.
+    fn plainly_prepared(&self, name: &[u8], message: &Parse<'_>) -> Option<Arc<Prepared>> {
+        let version = self.with_snapshot(|snapshot| snapshot.version);
+        if let Some(same) = self.statements.get(name)
+            && same.is_forwarded_whatever_the_scope(version)
+            && same.sql.as_bytes() == message.sql
+            && message.oids().eq(same.oids.iter().copied())
+        {
+            return Some(same.clone());
+        }
+        let body = PreparedBody::Forward {
+            kind: self.plain(message.sql)?,
+            effects: Effects::default(),
+        };
+        let sql = Zeroizing::new(std::str::from_utf8(message.sql).ok()?.to_owned());
+        let standing = state::Standing { version, scope: None };
+        Some(Arc::new(Prepared::new(body, sql, message.oids().collect(), standing)))
+    }
+
+    pub(super) fn register_statement(&mut self, name: Name, prepared: Arc<Prepared>) {
+        let replaced = self.statements.insert(name.clone(), prepared);
         self.replies.push_back(Reply::Parse { name, replaced });
-        prepared
     }
 
     pub(super) fn bind(&mut self, frame: BytesMut) -> Result<(), Malformed> {

@@ -50,6 +50,13 @@ pub(super) struct Planned {
 }
 
 impl Session {
+    /// The kind of a text that is plainly of no concern; see [`plan::plain`].
+    pub(super) fn plain(&self, text: &[u8]) -> Option<StatementKind> {
+        let settings = &self.settings;
+        let (standard, utf8) = (settings.standard_conforming_strings, settings.client_utf8);
+        self.with_snapshot(|snapshot| plan::plain(text, snapshot, standard, utf8))
+    }
+
     /// Plans a text, or parks the message until names can be resolved. `None`: parked.
     pub(super) fn plan(&mut self, tag: u8, frame: &mut BytesMut, sql: Range<usize>, oids: &[u32]) -> Option<Planned> {
         let extended = tag == b'P';

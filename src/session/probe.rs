@@ -105,6 +105,14 @@ impl Session {
         }
     }
 
+    /// The same without a share in it, for a quick look.
+    pub(super) fn with_snapshot<T>(&self, look: impl FnOnce(&Snapshot) -> T) -> T {
+        match &self.lookout.private {
+            Some(private) => look(&private.snapshot),
+            None => look(&self.database.catalog.load()),
+        }
+    }
+
     /// Whether names can be resolved now. A catalog loaded under an earlier policy can't be used.
     pub(super) fn is_current(&self) -> bool {
         let declared = |p: &Private| Arc::ptr_eq(&p.declarations, &self.database.declarations.load());

@@ -22,6 +22,14 @@ use zeroize::Zeroizing;
 impl Session {
     pub(super) fn query(&mut self, mut frame: BytesMut) -> Result<(), Malformed> {
         let text = read::query(&frame[HEADER..])?;
+        if let Some(kind) = self.plain(text) {
+            self.extended_open = false;
+            self.lookout.asked_enough();
+            self.count(kind, Outcome::Forwarded);
+            self.replies.push_back(Reply::Query(VecDeque::new()));
+            self.forward(frame);
+            return Ok(());
+        }
         let sql = HEADER..HEADER + text.len();
         let Some(planned) = self.plan(b'Q', &mut frame, sql, &[]) else {
             return Ok(());

@@ -69,6 +69,11 @@ impl Prepared {
     pub(super) fn set_standing(&self, standing: Standing) {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
+    /// Whether it was found to be forwarded whatever its names mean, in this version of the catalog.
+    pub(super) fn is_forwarded_whatever_the_scope(&self, version: u64) -> bool {
+        let standing = Standing { version, scope: None };
+        matches!(self.body, PreparedBody::Forward { .. }) && self.standing() == standing
+    }
     pub(super) fn verified(&self) -> Verified {
         match self.verified.load(Ordering::Relaxed) {
             0 => Verified::Open,

@@ -29,6 +29,14 @@ impl OutBuf {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// Whether all that may leave is in one piece.
+    pub fn is_contiguous(&self) -> bool {
+        match self.chunks.len() {
+            0 => true,
+            1 => self.tail.is_empty() || self.limit() <= self.whole,
+            _ => false,
+        }
+    }
     /// Stream position of the next byte to be put in.
     pub fn position(&self) -> u64 {
         self.consumed + self.len() as u64

@@ -4,6 +4,7 @@ mod golden;
 mod limits;
 mod literals;
 mod names;
+mod plain;
 mod schema;
 mod server;
 mod sources;
