@@ -100,10 +100,10 @@ impl Session {
             None => self.emit(&frame),
             Some(Reply::Query(mut expected)) => {
                 match expected.pop_front() {
-                    None => self.emit_unprotected(&frame, &fields),
+                    None | Some(Expect::Plain { untouched: true, .. }) => self.emit_unprotected(&frame, &fields),
                     Some(Expect::Protected(mut running)) => self.protected_error(&fields, &mut running),
                     Some(Expect::Refused(refused)) => self.refused_error(&fields, &refused),
-                    Some(Expect::Plain | Expect::Companion { .. }) => self.emit_sanitised(&fields),
+                    Some(Expect::Plain { .. } | Expect::Companion { .. }) => self.emit_sanitised(&fields),
                 }
                 self.replies.push_front(Reply::Query(VecDeque::new()));
             }
@@ -136,8 +136,8 @@ impl Session {
             Reply::Parse { name, .. } => self.statements.get(name).is_none_or(|s| forward(s)),
             Reply::Bind { name, .. } => self.portals.get(name).is_none_or(|p| forward(&p.statement)),
             Reply::DescribeStatement { statement, own: false } => statement.as_deref().is_none_or(forward),
-            Reply::DescribePortal { portal } => portal.as_deref().is_none_or(|p| forward(&p.statement)),
-            Reply::Execute(None) | Reply::CloseStatement { .. } | Reply::ClosePortal { .. } => true,
+            Reply::DescribePortal { portal, .. } => portal.as_deref().is_none_or(|p| forward(&p.statement)),
+            Reply::Execute(None) | Reply::Forgets(_) | Reply::CloseStatement { .. } | Reply::ClosePortal { .. } => true,
             _ => false,
         }
     }
