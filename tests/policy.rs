@@ -456,6 +456,7 @@ fn limits_must_leave_room_to_work() {
         ("max_clients", "5000"),
         ("max_statement_bytes", "1048576"),
         ("max_rewritten_message_bytes", "67108864"),
+        ("max_prepared_bytes", "33554432"),
         ("buffer_bytes", "262144"),
         ("authentication_timeout_seconds", "60"),
         ("catalog_poll_seconds", "5"),

@@ -317,3 +317,86 @@ fn wire_28_the_function_call_message_is_refused_where_columns_are_protected() {
     );
     assert_eq!(raw.rows("SELECT 1"), [[Some("1".to_owned())]]);
 }
+
+#[test]
+fn prepared_statements_end_as_on_the_server_when_sql_takes_them_away() {
+    let mut pair = Pair::new();
+    let prepare = |name| Send::Parse(name, BY_EMAIL, vec![]);
+    let bind = |name| Send::Bind("", name, vec![], vec![text("p1@example.com")], vec![]);
+    let execute = || Send::Execute("", 0);
+    // Not undone with its transaction; names fold; one that isn't there is an error, and takes nothing away.
+    pair.same(&[prepare("s"), prepare("T"), prepare("u"), Send::Sync], 1);
+    pair.same(
+        &[
+            Send::Query("BEGIN"),
+            Send::Query("DEALLOCATE s"),
+            Send::Query("ROLLBACK"),
+            Send::Query("DEALLOCATE T"),
+            Send::Query("DEALLOCATE t; DEALLOCATE u"),
+        ],
+        5,
+    );
+    for name in ["s", "T", "u"] {
+        pair.same(&[bind(name), execute(), Send::Sync], 1);
+    }
+    // Among others, and in pipelines, where the same name comes back.
+    for deallocate in ["DEALLOCATE ALL", "DEALLOCATE u", "DISCARD ALL"] {
+        if deallocate != "DISCARD ALL" {
+            let script = format!("SELECT name FROM people WHERE id = 1; {deallocate}; SELECT 2");
+            pair.same(&[Send::Query(&script)], 1);
+            pair.same(&[bind("u"), execute(), Send::Sync], 1);
+            pair.same(&[prepare("u"), Send::Sync], 1);
+        }
+        pair.same(
+            &[
+                Send::Parse("", deallocate, vec![]),
+                Send::Bind("", "", vec![], vec![], vec![]),
+                execute(),
+                Send::Sync,
+                prepare("u"),
+                bind("u"),
+                execute(),
+                Send::Sync,
+            ],
+            2,
+        );
+        // In flights of their own: a name that a message changes which isn't answered yet is not used behind a Sync (docs/ERRORS.md#protocol).
+        pair.same(&[Send::Query(deallocate), bind("u"), Send::Sync], 2);
+        pair.same(&[prepare("u"), bind("u"), execute(), Send::Sync], 1);
+    }
+    // ALL leaves the unnamed one.
+    pair.same(
+        &[
+            Send::Parse("d", "DEALLOCATE ALL", vec![]),
+            prepare(""),
+            Send::Bind("", "d", vec![], vec![], vec![]),
+            execute(),
+            bind(""),
+            execute(),
+            Send::Sync,
+            bind(""),
+            execute(),
+            bind("d"),
+            Send::Sync,
+        ],
+        2,
+    );
+    // What SQL prepared is bound by the protocol, and what SQL declared is executed by it.
+    pair.same(
+        &[
+            Send::Query("PREPARE own AS SELECT 1 AS one, $1::text"),
+            bind("own"),
+            execute(),
+            Send::Sync,
+            Send::Query("BEGIN; DECLARE c CURSOR FOR SELECT generate_series(1, 5)"),
+            Send::Execute("c", 2),
+            Send::Execute("c", 0),
+            Send::Execute("nothing", 0),
+            Send::Sync,
+            Send::Execute("c", 0),
+            Send::Sync,
+            Send::Query("ROLLBACK"),
+        ],
+        6,
+    );
+}

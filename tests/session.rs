@@ -3,6 +3,9 @@
 #[path = "session/scripted.rs"]
 mod scripted;
 
+#[path = "session/memory.rs"]
+mod memory;
+
 use bytes::{BufMut, BytesMut};
 use pgward::audit::{AuditDecision, How};
 use pgward::wire::compose;

@@ -120,12 +120,8 @@ pub(super) fn classify(source: &Source<'_>, place: &Place) -> Class {
         }
         "set" | "reset" => class(StatementKind::Session, Verb::Harmless, SCOPE),
         "discard" => class(StatementKind::Session, Verb::Harmless, BOTH),
-        "show" | "listen" | "unlisten" | "notify" | "checkpoint" | "deallocate" | "close" | "move" => {
+        "show" | "listen" | "unlisten" | "notify" | "checkpoint" | "deallocate" | "close" | "move" | "fetch" => {
             class(StatementKind::Session, Verb::Harmless, NONE)
-        }
-        "fetch" => {
-            let effects = Effects { portal: true, ..NONE };
-            class(StatementKind::Session, Verb::Harmless, effects)
         }
         "lock" | "vacuum" | "analyze" | "analyse" => class(StatementKind::Ddl, Verb::Harmless, NONE),
         "reindex" | "cluster" => class(StatementKind::Ddl, Verb::Harmless, CATALOG),

@@ -124,6 +124,51 @@ pub fn named_statements(sql: &str, standard_conforming_strings: bool) -> Option<
         })
 }
 
+/// What a statement, once carried out, takes away of the session's prepared statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forgets {
+    /// All but the unnamed one: `DEALLOCATE ALL`, `DISCARD ALL`. Also where the text does not read the same under all settings: then only the
+    /// server's tag tells whether it was one of these.
+    All,
+    /// That of this name: `DEALLOCATE name`.
+    Named(String),
+}
+
+/// What the statement at `span` of `sql` takes away of the session's prepared statements. Errs on the side of too little: a name is given only
+/// where the whole text reads the same whatever the client's encoding and `standard_conforming_strings`.
+pub fn forgets(sql: &str, span: &std::ops::Range<usize>) -> Option<Forgets> {
+    let statement = sql.get(span.clone())?;
+    let begins = |word: &str| {
+        let bytes = statement.as_bytes();
+        bytes
+            .get(..word.len())
+            .is_some_and(|b| b.eq_ignore_ascii_case(word.as_bytes()))
+            && !bytes.get(word.len()).is_some_and(|b| lexer::continues_word(*b))
+    };
+    if begins("discard") {
+        return Some(Forgets::All);
+    }
+    if !begins("deallocate") {
+        return None;
+    }
+    if !sql.is_ascii() || sql.contains('\\') {
+        return Some(Forgets::All);
+    }
+    let source = Source::new(statement, true);
+    let name = match source.all_tokens() {
+        [_, name] => name,
+        [_, prepare, name] if source.is_keyword(prepare, "PREPARE") => name,
+        _ => return None,
+    };
+    if source.is_keyword(name, "ALL") {
+        return Some(Forgets::All);
+    }
+    source
+        .name(name)
+        .filter(|n| n.is_ascii())
+        .map(|n| Forgets::Named(n.into_owned()))
+}
+
 /// The value of a literal that a plan points to, read as PostgreSQL reads it (documentation, 4.1.2); `None` where PostgreSQL would raise an error.
 pub fn read_literal(source: &str, literal: &Literal) -> Option<zeroize::Zeroizing<String>> {
     literal::read(source, literal).ok()

@@ -82,8 +82,8 @@ pub struct Effects {
     /// How names resolve (search_path, role, temporary tables) or how text values look: SET, RESET, DISCARD, set_config(), ROLLBACK, any call
     /// of a function that is not known to be harmless, DO, CALL.
     pub scope: bool,
-    /// It reads what a cursor or portal holds that it names: FETCH, cursor_to_xml(). Not to be carried out while one holds protected columns, whose
-    /// rows would come out without rights, opening or record.
+    /// It reads what a cursor or portal holds that a value names: cursor_to_xml(). Not to be carried out while one holds protected columns, whose
+    /// rows would come out without rights, opening or record. What FETCH names is in its text ([`super::named_statements`]).
     pub portal: bool,
 }
 

@@ -179,6 +179,8 @@ pub struct Limits {
     pub max_statement_bytes: usize,
     /// Bytes of one message that has to be buffered because it is rewritten.
     pub max_rewritten_message_bytes: usize,
+    /// Bytes that a session keeps for prepared statements: their texts and a fixed amount for each.
+    pub max_prepared_bytes: usize,
     /// Bytes buffered towards one peer before reading from the other stops.
     pub buffer_bytes: usize,
     /// Seconds for start-up and authentication.
@@ -195,6 +197,7 @@ impl Default for Limits {
             max_clients: 5_000,
             max_statement_bytes: 1 << 20,
             max_rewritten_message_bytes: 64 << 20,
+            max_prepared_bytes: 32 << 20,
             buffer_bytes: 256 << 10,
             authentication_timeout_seconds: 60,
             catalog_poll_seconds: 5,

@@ -1,10 +1,12 @@
-//! Ways to a prepared statement or portal past its plan: SQL that names it (EXECUTE, FETCH), names that the server takes for one and the same, and
+//! Ways to a prepared statement or portal past its plan: SQL that names it (EXECUTE, FETCH, cursor_to_xml), names that the server takes for one and the same, and
 //! messages sent before the fate of an earlier one is known.
 
 use super::Session;
+use super::names;
 use super::state::{Portal, Prepared, PreparedBody, Reply};
-use crate::plan::{self, Action, Reason, Refusal, Script, StatementKind};
+use crate::plan::{self, Action, Effects, Reason, Refusal, Script, Statement, StatementKind};
 use crate::wire::sqlstate::SqlState;
+use std::collections::HashSet;
 
 /// The server cuts names of statements and portals at NAMEDATALEN - 1 bytes.
 const MAX_NAME: usize = 63;
@@ -44,7 +46,7 @@ pub(super) fn unsettled() -> Refusal {
 fn by_name() -> Refusal {
     Refusal::unsupported(
         Reason::StatementKind,
-        "EXECUTE, FETCH and MOVE can't be carried out on a prepared statement or portal that uses protected columns",
+        "EXECUTE, FETCH, MOVE and cursor_to_xml can't be carried out on a prepared statement or portal that uses protected columns",
     )
     .hint("Use the protocol's Bind and Execute, as drivers do.")
 }
@@ -55,7 +57,7 @@ impl Session {
     pub(super) fn is_statement_unsettled(&self, name: &[u8]) -> bool {
         self.is_unsettled(|reply| match reply {
             Reply::Parse { name: taken, replaced } | Reply::CloseStatement { name: taken, replaced } => {
-                (**taken == *name).then(|| replaced.as_deref().is_some_and(is_protected))
+                names::same(taken, name).then(|| replaced.as_deref().is_some_and(is_protected))
             }
             _ => None,
         })
@@ -65,7 +67,7 @@ impl Session {
     pub(super) fn is_portal_unsettled(&self, name: &[u8]) -> bool {
         self.is_unsettled(|reply| match reply {
             Reply::Bind { name: taken, replaced } | Reply::ClosePortal { name: taken, replaced } => {
-                (**taken == *name).then(|| replaced.as_deref().is_some_and(shows_protected))
+                names::same(taken, name).then(|| replaced.as_deref().is_some_and(shows_protected))
             }
             _ => None,
         })
@@ -85,44 +87,106 @@ impl Session {
         false
     }
 
-    /// Why a script of statements that are forwarded must not be: it names a protected statement or portal.
+    /// Why a script must not be carried out: it reaches a protected statement or portal by its name.
     pub(super) fn refuse_by_name(&self, script: &Script, source: &str) -> Option<Refusal> {
-        let reaches = script.statements.iter().any(|statement| {
-            matches!(statement.action, Action::Forward) && self.reaches_by_name(statement.kind, source)
-        });
-        reaches.then(by_name)
+        let reaches = |statement: &Statement| match statement.action {
+            Action::Forward => self.reaches(statement.kind, statement.effects, source, false),
+            // Its text was read whole; a function in it that reads portals wasn't.
+            Action::Protected(_) => statement.effects.portal && self.holds_protected_portal(false),
+            Action::Refuse(_) => false,
+        };
+        script.statements.iter().any(reaches).then(by_name)
     }
 
     /// The same for a prepared statement.
-    pub(super) fn refuse_prepared_by_name(&self, kind: StatementKind, statement: &Prepared) -> Option<Refusal> {
-        self.reaches_by_name(kind, &statement.sql).then(by_name)
+    pub(super) fn refuse_prepared_by_name(&self, statement: &Prepared) -> Option<Refusal> {
+        let reaches = match &statement.body {
+            PreparedBody::Forward { kind, effects, .. } => self.reaches(*kind, *effects, &statement.sql, true),
+            PreparedBody::Protected { effects, .. } => effects.portal && self.holds_protected_portal(true),
+        };
+        reaches.then(by_name)
     }
 
-    fn reaches_by_name(&self, kind: StatementKind, source: &str) -> bool {
-        if !matches!(kind, StatementKind::Other | StatementKind::Session | StatementKind::Ddl) {
-            return false;
+    /// Whether a forwarded statement could take rows out of a protected statement or portal: by naming it, by naming a prepared statement that does, or by
+    /// calling a function that reads portals.
+    fn reaches(&self, kind: StatementKind, effects: Effects, source: &str, extended: bool) -> bool {
+        if effects.portal && self.holds_protected_portal(extended) {
+            return true;
         }
-        let Some(names) = plan::named_statements(source, self.settings.standard_conforming_strings) else {
+        let Some(names) = self.names_in(kind, source) else {
             return false;
         };
-        let named = |name: &[u8]| names.is_empty() || names.iter().any(|n| known_as(n.as_bytes()) == name);
-        let statements = self.statements.iter().any(|(name, s)| named(name) && is_protected(s));
-        let portals = self.portals.iter().any(|(name, p)| named(name) && shows_protected(p));
-        // Taken away by a message that may yet be discarded without this one: it stands before a Sync.
+        let statements: Vec<(&[u8], &Prepared)> = self.statements_by_name().collect();
+        let portals: Vec<(&[u8], &Portal)> = self.portals_by_name().collect();
+        // What EXECUTE runs may be EXECUTE or FETCH again.
+        let (mut texts, mut seen) = (vec![names], HashSet::new());
+        while let Some(names) = texts.pop() {
+            let named = |name: &[u8]| names.is_empty() || names.iter().any(|n| known_as(n.as_bytes()) == name);
+            if portals
+                .iter()
+                .any(|(name, portal)| named(name) && shows_protected(portal))
+            {
+                return true;
+            }
+            for (name, statement) in statements.iter().filter(|(name, _)| named(name)) {
+                match &statement.body {
+                    PreparedBody::Protected { .. } => return true,
+                    PreparedBody::Forward { effects, .. }
+                        if effects.portal && self.holds_protected_portal(extended) =>
+                    {
+                        return true;
+                    }
+                    PreparedBody::Forward { kind, .. } if seen.insert(*name) => {
+                        texts.extend(self.names_in(*kind, &statement.sql));
+                    }
+                    PreparedBody::Forward { .. } => {}
+                }
+            }
+        }
+        false
+    }
+
+    /// The names in a text with EXECUTE, FETCH or MOVE; empty where any may be meant.
+    fn names_in(&self, kind: StatementKind, source: &str) -> Option<Vec<String>> {
+        match kind {
+            StatementKind::Other | StatementKind::Session | StatementKind::Ddl => {
+                plan::named_statements(source, self.settings.standard_conforming_strings)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a portal over protected columns is open that a function could name. The unnamed one ends with a simple Query.
+    fn holds_protected_portal(&self, extended: bool) -> bool {
+        let mut portals = self.portals_by_name();
+        portals.any(|(name, portal)| (extended || !name.is_empty()) && shows_protected(portal))
+    }
+
+    /// What was taken away by a message that may yet be discarded without the one that is sent now: it stands before a Sync.
+    fn before_last_sync(&self) -> impl Iterator<Item = &Reply> {
         let last_sync = self.replies.iter().rposition(|reply| matches!(reply, Reply::Sync));
-        let pending = self
-            .replies
-            .iter()
-            .take(last_sync.unwrap_or(0))
-            .any(|reply| match reply {
-                Reply::Parse { name, replaced } | Reply::CloseStatement { name, replaced } => {
-                    named(name) && replaced.as_deref().is_some_and(is_protected)
-                }
-                Reply::Bind { name, replaced } | Reply::ClosePortal { name, replaced } => {
-                    named(name) && replaced.as_deref().is_some_and(shows_protected)
-                }
-                _ => false,
-            });
-        statements || portals || pending
+        self.replies.iter().take(last_sync.unwrap_or(0))
+    }
+
+    /// The prepared statements that a name may mean.
+    fn statements_by_name(&self) -> impl Iterator<Item = (&[u8], &Prepared)> {
+        let taken = self.before_last_sync().filter_map(|reply| match reply {
+            Reply::Parse { name, replaced } | Reply::CloseStatement { name, replaced } => {
+                Some((&**name, replaced.as_deref()?))
+            }
+            _ => None,
+        });
+        self.statements.iter().map(|(name, s)| (name, &**s)).chain(taken)
+    }
+
+    /// The portals that a name may mean.
+    fn portals_by_name(&self) -> impl Iterator<Item = (&[u8], &Portal)> {
+        let taken = self.before_last_sync().filter_map(|reply| match reply {
+            Reply::Bind { name, replaced } | Reply::ClosePortal { name, replaced } => {
+                Some((&**name, replaced.as_deref()?))
+            }
+            _ => None,
+        });
+        self.portals.iter().map(|(name, p)| (name, &**p)).chain(taken)
     }
 }

@@ -91,7 +91,7 @@ impl Session {
                         return false;
                     };
                     let (portal, statement): (Name, Name) = (known_as(portal).into(), known_as(statement).into());
-                    self.register_portal(portal, &statement, Box::default(), Vec::new());
+                    self.register_portal(portal, &statement);
                     self.extended_open = true;
                 }
                 _ => {}

@@ -12,7 +12,8 @@ use bytes::BytesMut;
 use std::sync::Arc;
 
 impl Session {
-    pub(super) fn plain_description(&mut self, frame: &BytesMut) -> Result<(), Malformed> {
+    /// `own`: pgward asked for itself.
+    pub(super) fn plain_description(&mut self, frame: &BytesMut, own: bool) -> Result<(), Malformed> {
         let snapshot = self.snapshot();
         if !snapshot.protected_by_oid.is_empty() {
             let fields = read::row_description(&frame[HEADER..])?;
@@ -21,7 +22,9 @@ impl Session {
                 return Ok(());
             }
         }
-        self.emit(frame);
+        if !own {
+            self.emit(frame);
+        }
         Ok(())
     }
 
@@ -73,7 +76,7 @@ impl Session {
                 Ok(None)
             }
             (b'T', None) => {
-                self.plain_description(frame)?;
+                self.plain_description(frame, own)?;
                 Ok(None)
             }
             (b'n', Some(plan)) => {
@@ -100,14 +103,16 @@ impl Session {
         tag: u8,
         frame: &BytesMut,
         portal: Option<Arc<Portal>>,
+        own: bool,
     ) -> Result<(), Malformed> {
         let plan = portal.as_deref().and_then(|p| match &p.statement.body {
             PreparedBody::Protected { plan, .. } => Some((p, plan)),
             PreparedBody::Forward { .. } => None,
         });
         match (tag, plan) {
+            (b'n', _) if own => {}
             (b'n', _) => self.emit(frame),
-            (b'T', None) => self.plain_description(frame)?,
+            (b'T', None) => self.plain_description(frame, own)?,
             (b'T', Some((portal, plan))) => {
                 let format = |index| portal.format_code(index);
                 self.protected_description(frame, plan.outputs.as_deref(), Some(&portal.statement), false, format)?;

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::refuse::Refuse;
+use super::names::Named;
 use super::state::{Expect, Name, Prepared, PreparedBody, Refused, Reply, Running};
 use crate::plan::{Access, Mode, NameScope, Refusal, Use};
 use crate::policy::Circumstances;
@@ -9,7 +10,7 @@ use crate::wire::compose::{self, Severity};
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use crate::wire::read;
 use bytes::BytesMut;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Fields of an ErrorResponse that may hold stored or spliced values, or positions in a text that the client did not write.
 const REVEALING: &[u8] = b"DWqpP";
@@ -100,10 +101,10 @@ impl Session {
             None => self.emit(&frame),
             Some(Reply::Query(mut expected)) => {
                 match expected.pop_front() {
-                    None => self.emit_unprotected(&frame, &fields),
+                    None | Some(Expect::Plain { untouched: true, .. }) => self.emit_unprotected(&frame, &fields),
                     Some(Expect::Protected(mut running)) => self.protected_error(&fields, &mut running),
                     Some(Expect::Refused(refused)) => self.refused_error(&fields, &refused),
-                    Some(Expect::Plain | Expect::Companion { .. }) => self.emit_sanitised(&fields),
+                    Some(Expect::Plain { .. } | Expect::Companion { .. }) => self.emit_sanitised(&fields),
                 }
                 self.replies.push_front(Reply::Query(VecDeque::new()));
             }
@@ -136,8 +137,8 @@ impl Session {
             Reply::Parse { name, .. } => self.statements.get(name).is_none_or(|s| forward(s)),
             Reply::Bind { name, .. } => self.portals.get(name).is_none_or(|p| forward(&p.statement)),
             Reply::DescribeStatement { statement, own: false } => statement.as_deref().is_none_or(forward),
-            Reply::DescribePortal { portal } => portal.as_deref().is_none_or(|p| forward(&p.statement)),
-            Reply::Execute(None) | Reply::CloseStatement { .. } | Reply::ClosePortal { .. } => true,
+            Reply::DescribePortal { portal, .. } => portal.as_deref().is_none_or(|p| forward(&p.statement)),
+            Reply::Execute(None) | Reply::Forgets(_) | Reply::CloseStatement { .. } | Reply::ClosePortal { .. } => true,
             _ => false,
         }
     }
@@ -260,7 +261,7 @@ impl Session {
     }
 }
 
-fn restore<T>(map: &mut HashMap<Name, T>, name: Name, replaced: Option<T>) {
+fn restore<T>(map: &mut Named<T>, name: Name, replaced: Option<T>) {
     match replaced {
         Some(replaced) => map.insert(name, replaced),
         None => map.remove(&name),

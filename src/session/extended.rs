@@ -2,11 +2,12 @@
 
 use super::Session;
 use super::aside::{known_as, unclear_name, unsettled};
+use super::forget::MAX_COLUMNS;
 use super::planning::Planned;
 use super::records::{self};
-use super::refuse::{Refuse, no_keyring, portal_read};
+use super::refuse::{Refuse, no_keyring};
 use super::standing::{Standing, outdated, unresolvable};
-use super::state::{self, Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
+use super::state::{self, Keeping, Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
 use super::transform::Sealer;
 use crate::metrics::Outcome;
 use crate::plan::{self, Action, Effects, Output, Plan, Reason, Refusal, Statement, StatementKind, SubjectSource};
@@ -37,6 +38,11 @@ impl Session {
         let start = HEADER + message.name.len() + 1;
         let sql = start..start + message.sql.len();
         let oids: Arc<[u32]> = message.oids().collect();
+        let cost = Keeping::cost(&name, message.sql.len(), &oids);
+        if let Err(refusal) = self.check_room(&name, cost) {
+            self.refuse_message(false, Refuse::plain(refusal));
+            return Ok(());
+        }
         let Some(planned) = self.plan(b'P', &mut frame, sql, &oids) else {
             return Ok(());
         };
@@ -63,18 +69,18 @@ impl Session {
             let body = PreparedBody::Forward {
                 kind: StatementKind::Other,
                 effects: Effects::default(),
+                forgets: None,
             };
-            let prepared = self.prepared(body, &planned, &frame, &oids);
-            self.register_statement(name, Arc::new(prepared));
+            self.keep_statement(name, body, planned.text.get(&frame), &oids, &planned);
             self.forward(frame);
             return Ok(());
         };
         let (kind, effects) = (statement.kind, statement.effects);
         match &statement.action {
             Action::Forward => {
-                let body = PreparedBody::Forward { kind, effects };
-                let prepared = self.prepared(body, &planned, &frame, &oids);
-                self.register_statement(name, Arc::new(prepared));
+                let forgets = plan::forgets(planned.text.get(&frame), &statement.span);
+                let body = PreparedBody::Forward { kind, effects, forgets };
+                self.keep_statement(name, body, planned.text.get(&frame), &oids, &planned);
                 self.forward(frame);
             }
             Action::Refuse(refused) => {
@@ -135,9 +141,7 @@ impl Session {
             kind: statement.kind,
             effects: statement.effects,
         };
-        let sql = Zeroizing::new(source.to_owned());
-        let prepared = Arc::new(Prepared::new(body, sql, oids.clone(), planned.standing));
-        self.register_statement(name.clone(), prepared.clone());
+        let prepared = self.keep_statement(name.clone(), body, source, oids, planned);
         // The server's own description is held against the plan before a row is given out.
         compose::describe(self.to_server.tail(), b'S', name);
         self.replies.push_back(Reply::DescribeStatement {
@@ -147,12 +151,8 @@ impl Session {
         Ok(())
     }
 
-    fn prepared(&self, body: PreparedBody, planned: &Planned, frame: &BytesMut, oids: &Arc<[u32]>) -> Prepared {
-        let sql = Zeroizing::new(planned.text.get(frame).to_owned());
-        Prepared::new(body, sql, oids.clone(), planned.standing)
-    }
-
-    /// A text that is plainly of no concern, or that stands under this name already and still means what it meant.
+    /// What stands under this name already, if the same is prepared again and nothing that it depends on changed; or a text that is plainly of no
+    /// concern.
     fn plainly_prepared(&self, name: &[u8], message: &Parse<'_>) -> Option<Arc<Prepared>> {
         let version = self.with_snapshot(|snapshot| snapshot.version);
         if let Some(same) = self.statements.get(name)
@@ -162,16 +162,40 @@ impl Session {
         {
             return Some(same.clone());
         }
-        let body = PreparedBody::Forward {
-            kind: self.plain(message.sql)?,
-            effects: Effects::default(),
-        };
-        let sql = Zeroizing::new(std::str::from_utf8(message.sql).ok()?.to_owned());
+        let kind = self.plain(message.sql)?;
+        let sql = std::str::from_utf8(message.sql).ok()?;
+        let oids: Arc<[u32]> = message.oids().collect();
+        let cost = Keeping::cost(name, sql.len(), &oids);
+        // What there is no room for is refused on the way of all others.
+        self.check_room(name, cost).ok()?;
+        let effects = Effects::default();
         let standing = state::Standing { version, scope: None };
-        Some(Arc::new(Prepared::new(body, sql, message.oids().collect(), standing)))
+        let body = PreparedBody::Forward {
+            kind,
+            effects,
+            forgets: None,
+        };
+        let kept = self.keeping.take(cost);
+        Some(Arc::new(Prepared::new(body, Zeroizing::new(sql.into()), oids, standing, kept)))
     }
 
-    pub(super) fn register_statement(&mut self, name: Name, prepared: Arc<Prepared>) {
+    /// Keeps a statement whose Parse goes to the server now.
+    fn keep_statement(
+        &mut self,
+        name: Name,
+        body: PreparedBody,
+        sql: &str,
+        oids: &Arc<[u32]>,
+        planned: &Planned,
+    ) -> Arc<Prepared> {
+        let kept = self.keeping.take(Keeping::cost(&name, sql.len(), oids));
+        let sql = Zeroizing::new(Box::from(sql));
+        let prepared = Arc::new(Prepared::new(body, sql, oids.clone(), planned.standing, kept));
+        self.register_statement(name, prepared.clone());
+        prepared
+    }
+
+    fn register_statement(&mut self, name: Name, prepared: Arc<Prepared>) {
         let replaced = self.statements.insert(name.clone(), prepared);
         self.replies.push_back(Reply::Parse { name, replaced });
     }
@@ -179,9 +203,6 @@ impl Session {
     pub(super) fn bind(&mut self, frame: BytesMut) -> Result<(), Malformed> {
         let message = Bind::read(&frame[HEADER..])?;
         self.extended_open = true;
-        let formats: Box<[u16]> = (0..message.result_formats.len())
-            .map(|i| message.result_formats.code(i))
-            .collect();
         let asked = known_as(message.statement);
         let statement = self.statements.get(asked).cloned();
         let name: Name = known_as(message.portal).into();
@@ -189,8 +210,14 @@ impl Session {
             self.refuse_message(false, Refuse::plain(unsettled()));
             return Ok(());
         }
+        if !self.portals.contains(&name)
+            && let Err(refusal) = self.check_portals()
+        {
+            self.refuse_message(false, Refuse::plain(refusal));
+            return Ok(());
+        }
         let Some(statement) = statement else {
-            // Unknown here: made by SQL-level PREPARE, or absent; the server says which.
+            // Unknown here: made by SQL-level PREPARE, or absent; the server says which. What comes out of it is looked at before it is executed.
             self.replies.push_back(Reply::Bind {
                 name: name.clone(),
                 replaced: self.portals.remove(&name),
@@ -215,13 +242,13 @@ impl Session {
         }
         let PreparedBody::Protected { plan, kind, .. } = &statement.body else {
             let statement_name: Name = asked.into();
-            self.register_portal(name, &statement_name, formats, Vec::new());
+            self.register_portal(name, &statement_name);
             self.forward(frame);
             return Ok(());
         };
         let (plan, kind) = (plan.clone(), *kind);
         let result = if name.is_ascii() {
-            self.bind_protected(&message, &statement, &plan, formats, name)
+            self.bind_protected(&message, &statement, &plan, name)
         } else {
             Err((unclear_name(), None))
         };
@@ -247,7 +274,6 @@ impl Session {
         message: &Bind<'_>,
         statement: &Arc<Prepared>,
         plan: &Arc<Plan>,
-        formats: Box<[u16]>,
         name: Name,
     ) -> Result<(), (Refusal, Option<Arc<str>>)> {
         let permits = self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule)))?;
@@ -274,9 +300,10 @@ impl Session {
             SubjectSource::Output { .. } => None,
         });
         self.to_server.put_bytes(rewritten.freeze());
+        let formats = message.result_formats;
         let portal = Arc::new(Portal {
             statement: statement.clone(),
-            formats,
+            formats: (0..formats.len().min(MAX_COLUMNS)).map(|i| formats.code(i)).collect(),
             subjects,
         });
         let replaced = self.portals.insert(name.clone(), portal);
@@ -284,19 +311,14 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn register_portal(
-        &mut self,
-        name: Name,
-        statement: &Name,
-        formats: Box<[u16]>,
-        subjects: Vec<[u8; 16]>,
-    ) {
+    /// A portal over a statement in which nothing is protected.
+    pub(super) fn register_portal(&mut self, name: Name, statement: &Name) {
         let replaced = match self.statements.get(statement) {
             Some(statement) => {
                 let portal = Arc::new(Portal {
                     statement: statement.clone(),
-                    formats,
-                    subjects,
+                    formats: Box::default(),
+                    subjects: Vec::new(),
                 });
                 self.portals.insert(name.clone(), portal)
             }
@@ -311,6 +333,7 @@ impl Session {
         let reply = if target.portal {
             Reply::DescribePortal {
                 portal: self.portals.get(known_as(target.name)).cloned(),
+                own: false,
             }
         } else {
             Reply::DescribeStatement {
@@ -333,22 +356,21 @@ impl Session {
             return Ok(());
         }
         let Some(portal) = portal else {
+            self.look_at_unknown_portal(message.portal);
             self.replies.push_back(Reply::Execute(None));
             self.forward(frame);
             return Ok(());
         };
+        if let Some(refusal) = self.refuse_prepared_by_name(&portal.statement) {
+            self.refuse_message(false, Refuse::plain(refusal));
+            return Ok(());
+        }
         match &portal.statement.body {
-            PreparedBody::Forward { effects, .. } if effects.portal && self.holds_protected_portal(true) => {
-                self.refuse_message(false, Refuse::plain(portal_read()));
-            }
-            PreparedBody::Forward { kind, effects } => {
-                if let Some(refusal) = self.refuse_prepared_by_name(*kind, &portal.statement) {
-                    self.refuse_message(false, Refuse::plain(refusal));
-                    return Ok(());
-                }
+            PreparedBody::Forward { kind, effects, forgets } => {
                 self.note_effects(*kind, *effects);
                 self.count(*kind, Outcome::Forwarded);
-                self.replies.push_back(Reply::Execute(None));
+                let reply = forgets.clone().map_or(Reply::Execute(None), Reply::Forgets);
+                self.replies.push_back(reply);
                 self.forward(frame);
             }
             PreparedBody::Protected {
@@ -420,6 +442,26 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A portal that isn't known is one over a statement that SQL prepared, a cursor of SQL's, or none at all. Nothing protected was named when it
+    /// was made, so nothing protected may come out now; what it does to names and catalog isn't known.
+    fn look_at_unknown_portal(&mut self, name: &[u8]) {
+        if !self.snapshot().protects_anything() {
+            return;
+        }
+        let effects = Effects {
+            catalog: true,
+            scope: true,
+            portal: false,
+        };
+        self.note_effects(StatementKind::Other, effects);
+        // An absent portal fails here with the error with which Execute would.
+        compose::describe(self.to_server.tail(), b'P', name);
+        self.replies.push_back(Reply::DescribePortal {
+            portal: None,
+            own: true,
+        });
     }
 
     pub(super) fn close_target(&mut self, frame: BytesMut) -> Result<(), Malformed> {

@@ -8,6 +8,7 @@
 //! | `login` | start-up and authentication, relayed |
 //! | `client` | messages from the client: `planning`, then `query` or `extended`, or `refuse` |
 //! | `server` | messages from the server, matched with what it owes: `description`, `release`, `errors` |
+//! | `forget` | prepared statements and portals that end without a Close; how much is kept |
 //! | `aside` | ways to a protected statement or portal past its plan, closed |
 //! | `probe` | pgward's own questions about names and catalog, on the session's connection |
 //! | `transform`, `rows` | values in, values out |
@@ -20,9 +21,11 @@ mod client;
 mod description;
 mod errors;
 mod extended;
+mod forget;
 mod gate;
 pub mod handshake;
 mod login;
+mod names;
 mod plan_cache;
 mod planning;
 mod probe;
@@ -52,10 +55,16 @@ use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::StartupMessage;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use state::{Name, Portal, Prepared, Reply};
-use std::collections::{HashMap, VecDeque};
+use names::Named;
+use state::{Keeping, Portal, Prepared, Reply};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// Most answers that the server may owe before reading from the client stops. A client that sends and doesn't read could otherwise make the session
+/// remember far more than the bytes in flight. Not less than what a server may have answered and not flushed yet (8 KiB of answers, 5 bytes each):
+/// it flushes at Sync, which must be able to come.
+const MAX_OWED: usize = 16_384;
 
 /// What all sessions of a process share.
 pub struct Shared {
@@ -171,8 +180,9 @@ pub struct Session {
     settings: Settings,
     // What the server owes and the client has.
     replies: VecDeque<Reply>,
-    statements: HashMap<Name, Arc<Prepared>>,
-    portals: HashMap<Name, Arc<Portal>>,
+    statements: Named<Arc<Prepared>>,
+    portals: Named<Arc<Portal>>,
+    keeping: Keeping,
     /// Transaction state of the last ReadyForQuery: `I`, `T` or `E`.
     transaction: u8,
     /// Messages of the extended protocol were sent since the last Sync or Query.
@@ -236,8 +246,9 @@ impl Session {
             to_server: OutBuf::default(),
             effects: VecDeque::new(),
             replies: VecDeque::new(),
-            statements: HashMap::new(),
-            portals: HashMap::new(),
+            statements: Named::default(),
+            portals: Named::default(),
+            keeping: Keeping::default(),
             transaction: b'I',
             extended_open: false,
             skipping: false,
@@ -333,6 +344,7 @@ impl Session {
         self.phase != Phase::Closing
             && !self.leaving
             && !self.lookout.is_asking()
+            && self.replies.len() < MAX_OWED
             && self.to_server.len() < self.policy.file().limits.buffer_bytes
     }
     /// Whether reading from the server makes sense now.

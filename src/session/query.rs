@@ -1,7 +1,8 @@
 //! The simple protocol: a Query with any number of statements.
 
+use super::forget::followed;
 use super::records::{self};
-use super::refuse::{Refuse, no_keyring, portal_read};
+use super::refuse::{Refuse, no_keyring};
 use super::state::{Expect, Reply, Running};
 use super::transform::Sealer;
 use super::{Session, Ticket};
@@ -41,16 +42,13 @@ impl Session {
             return Ok(());
         }
         let statements = &planned.script.statements;
-        if statements.iter().any(|s| s.effects.portal) && self.holds_protected_portal(false) {
-            self.refuse_message(true, Refuse::plain(portal_read()));
-            return Ok(());
-        }
         if statements.iter().all(|s| matches!(s.action, Action::Forward)) {
             for statement in statements {
                 self.note_effects(statement.kind, statement.effects);
                 self.count(statement.kind, Outcome::Forwarded);
             }
-            self.replies.push_back(Reply::Query(VecDeque::new()));
+            let expected = followed(statements, planned.text.get(&frame));
+            self.replies.push_back(Reply::Query(expected));
             self.forward(frame);
             return Ok(());
         }
@@ -103,7 +101,10 @@ impl Session {
             Action::Forward => {
                 self.count(kind, Outcome::Forwarded);
                 text.extend_from_slice(source.get(statement.span.clone()).unwrap_or_default().as_bytes());
-                expected.push_back(Expect::Plain);
+                expected.push_back(Expect::Plain {
+                    untouched: false,
+                    forgets: plan::forgets(source, &statement.span),
+                });
                 return;
             }
             Action::Refuse(refused) => {

@@ -1,7 +1,7 @@
 //! Refusals: in place of what is refused the server gets a statement that fails, and its error becomes the refusal.
 
 use super::records::{self};
-use super::state::{Expect, Name, Portal, PreparedBody, Refused, Reply, Running, poison};
+use super::state::{Expect, Refused, Reply, Running, poison};
 use super::{Session, Ticket};
 use crate::metrics::Outcome;
 use crate::plan::{Access, Reason, Refusal, StatementKind};
@@ -76,15 +76,6 @@ impl Session {
         }
     }
 
-    /// Whether a portal over protected columns is open that a statement could name. The unnamed one ends with a simple Query.
-    pub(super) fn holds_protected_portal(&self, extended: bool) -> bool {
-        let protected = |portal: &Portal| matches!(portal.statement.body, PreparedBody::Protected { .. });
-        let named = |name: &Name| extended || !name.is_empty();
-        self.portals
-            .iter()
-            .any(|(name, portal)| named(name) && protected(portal))
-    }
-
     /// The record of a write can't be made: the message that carries it, held back at stream position `at`, is replaced by one that fails.
     pub(super) fn unwrite(&mut self, ticket: Ticket, at: u64) {
         self.server_gate.drop_at(at);
@@ -124,15 +115,6 @@ impl Session {
         self.to_server.put(cut.get(size..).unwrap_or_default());
         self.server_gate.shift(at, replacement.len() as i64 - size as i64);
     }
-}
-
-/// FETCH and its like would take the rows out of a portal past rights, opening and record.
-pub(super) fn portal_read() -> Refusal {
-    Refusal::unsupported(
-        Reason::StatementKind,
-        "a cursor can't be read by name while a portal over protected columns is open",
-    )
-    .hint("Read the rows with Execute, or close that portal before.")
 }
 
 pub(super) fn no_keyring() -> Refusal {

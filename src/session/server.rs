@@ -66,7 +66,7 @@ impl Session {
         }
         match self.replies.front() {
             Some(Reply::Execute(None)) => true,
-            Some(Reply::Query(expected)) => matches!(expected.front(), None | Some(Expect::Plain)),
+            Some(Reply::Query(expected)) => matches!(expected.front(), None | Some(Expect::Plain { .. })),
             _ => false,
         }
     }
@@ -173,11 +173,15 @@ impl Session {
                 None
             }
             Reply::DescribeStatement { statement, own } => self.described_statement(tag, &frame, statement, own)?,
-            Reply::DescribePortal { portal } => {
-                self.described_portal(tag, &frame, portal)?;
+            Reply::DescribePortal { portal, own } => {
+                self.described_portal(tag, &frame, portal, own)?;
                 None
             }
             Reply::Execute(None) => self.plain_execute(tag, &frame)?,
+            Reply::Forgets(what) => {
+                self.forget_statements(&what, body);
+                self.plain_execute(tag, &frame)?
+            }
             Reply::Execute(Some(running)) => self
                 .running(tag, &frame, running)?
                 .map(|running| Reply::Execute(Some(running))),
@@ -258,10 +262,16 @@ impl Session {
     ) -> Result<VecDeque<Expect>, Malformed> {
         let next = expected.pop_front();
         match next {
-            None | Some(Expect::Plain) => {
-                let tracked = next.is_some();
+            None | Some(Expect::Plain { .. }) => {
+                if let Some(Expect::Plain {
+                    forgets: Some(what), ..
+                }) = &next
+                    && tag == b'C'
+                {
+                    self.forget_statements(what, &frame[HEADER..]);
+                }
                 match tag {
-                    b'T' => self.plain_description(frame)?,
+                    b'T' => self.plain_description(frame, false)?,
                     b'G' | b'W' => {
                         self.copy_in = true;
                         self.emit(frame);
@@ -269,8 +279,10 @@ impl Session {
                     b'D' | b'C' | b'I' | b'd' | b'c' | b'H' => self.emit(frame),
                     _ => return Err(Self::unexpected(tag)),
                 }
-                if tracked && !matches!(tag, b'C' | b'I') {
-                    expected.push_front(Expect::Plain);
+                if let Some(next) = next
+                    && !matches!(tag, b'C' | b'I')
+                {
+                    expected.push_front(next);
                 }
             }
             Some(Expect::Protected(running)) => {
@@ -307,10 +319,7 @@ impl Session {
             _ => return Err(Self::unexpected(b'Z')),
         };
         if ended {
-            // Portals do not outlive their transaction.
-            if !self.replies.iter().any(|r| matches!(r, Reply::Bind { .. })) {
-                self.portals.clear();
-            }
+            self.forget_portals();
             if !own {
                 self.transaction_ended();
             }

@@ -3,10 +3,10 @@
 use super::Ticket;
 use super::records::Draft;
 use super::rows::Shown;
-use crate::plan::{Effects, Plan, Refusal, RelationName, StatementKind};
+use crate::plan::{Effects, Forgets, Plan, Refusal, RelationName, StatementKind};
 use crate::value::Format;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
@@ -17,12 +17,53 @@ pub(super) type Name = Box<[u8]>;
 pub(super) struct Prepared {
     pub(super) body: PreparedBody,
     /// The text, to plan it again when the catalog, the policy or the scope changes: PostgreSQL too resolves its names again then.
-    pub(super) sql: Zeroizing<String>,
+    pub(super) sql: Zeroizing<Box<str>>,
     pub(super) oids: Arc<[u32]>,
     /// What it was last planned with.
     standing: Mutex<Standing>,
     /// Whether the server's description agreed with the plan.
     verified: AtomicU8,
+    /// Its share of what the session keeps.
+    kept: Kept,
+}
+
+/// Bytes that a session keeps for prepared statements, whether by name, for a portal or until an answer comes.
+#[derive(Clone, Default)]
+pub(super) struct Keeping(Arc<AtomicUsize>);
+
+/// A share of it, given back when it is dropped.
+pub(super) struct Kept {
+    all: Keeping,
+    bytes: usize,
+}
+
+/// An entry: behind its Arc's counts, with a place in a map that is half empty.
+const _: () = assert!(size_of::<Prepared>() + 16 + 2 * (size_of::<(Name, Arc<Prepared>)>() + 1) <= Keeping::ENTRY);
+
+impl Keeping {
+    /// What an entry takes beside its text: the entry itself, its place in the map, what the allocator adds.
+    const ENTRY: usize = 256;
+
+    /// Bytes that a statement takes.
+    pub(super) fn cost(name: &[u8], sql: usize, oids: &[u32]) -> usize {
+        Self::ENTRY + 2 * name.len() + sql + size_of_val(oids)
+    }
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+    pub(super) fn take(&self, bytes: usize) -> Kept {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Kept {
+            all: self.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// What names meant when a statement was planned.
@@ -36,7 +77,11 @@ pub(super) struct Standing {
 
 pub(super) enum PreparedBody {
     /// Nothing protected in it.
-    Forward { kind: StatementKind, effects: Effects },
+    Forward {
+        kind: StatementKind,
+        effects: Effects,
+        forgets: Option<Forgets>,
+    },
     /// Carried out by a plan.
     Protected {
         plan: Arc<Plan>,
@@ -54,14 +99,25 @@ pub(super) enum Verified {
 }
 
 impl Prepared {
-    pub(super) fn new(body: PreparedBody, sql: Zeroizing<String>, oids: Arc<[u32]>, standing: Standing) -> Self {
+    pub(super) fn new(
+        body: PreparedBody,
+        sql: Zeroizing<Box<str>>,
+        oids: Arc<[u32]>,
+        standing: Standing,
+        kept: Kept,
+    ) -> Self {
         Self {
             body,
             sql,
             oids,
             standing: Mutex::new(standing),
             verified: AtomicU8::new(0),
+            kept,
         }
+    }
+    /// What it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.kept.bytes
     }
     pub(super) fn standing(&self) -> Standing {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -139,7 +195,11 @@ pub(super) struct SubjectAt {
 
 /// What one statement of a Query answers with.
 pub(super) enum Expect {
-    Plain,
+    /// One that goes on as it is. `untouched`: in a message in which all do, so that the server's errors fit the client's text.
+    Plain {
+        untouched: bool,
+        forgets: Option<Forgets>,
+    },
     Protected(Box<Running>),
     Refused(Box<Refused>),
     /// pgward's own statement behind a protected one; `last`: the client hears of the end now.
@@ -183,10 +243,12 @@ pub(super) enum Reply {
         statement: Option<Arc<Prepared>>,
         own: bool,
     },
-    /// RowDescription or NoData
-    DescribePortal { portal: Option<Arc<Portal>> },
+    /// RowDescription or NoData. `own`: pgward asks for itself.
+    DescribePortal { portal: Option<Arc<Portal>>, own: bool },
     /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute(Option<Box<Running>>),
+    /// CommandComplete of a statement that takes prepared statements away.
+    Forgets(Forgets),
     /// ErrorResponse in place of a refused Parse, Bind or Execute.
     Refused(Box<Refused>),
     /// One of these bare answers of pgward's own: `1`, `2`, `3`.

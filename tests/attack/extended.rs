@@ -24,10 +24,207 @@ fn parse<'a>(name: &'a str, sql: &'a str) -> Send<'a> {
 static LONG: LazyLock<String> = LazyLock::new(|| format!("{}a", "s".repeat(63)));
 static LONG_OTHER: LazyLock<String> = LazyLock::new(|| format!("{}b", "s".repeat(63)));
 
+/// What is sent, up to the answers that are waited for before the next flight.
+type Flights<'a> = Vec<(&'a str, Vec<Vec<Send<'a>>>)>;
+
+/// No flight shows a masked handler a secret.
+fn shows_nothing(flights: &Flights<'_>) {
+    let world = world();
+    let mut leaks = Vec::new();
+    for (what, flights) in flights {
+        let mut raw = Raw::connect(world.port, "masked", "app");
+        let mut all = Vec::new();
+        for flight in flights {
+            raw.send(flight);
+            let answers = flight.iter().filter(|s| matches!(s, Sync | Query(_))).count();
+            all.extend(ready(&mut raw, answers));
+        }
+        let text = shown(&all);
+        if std::env::var("ATTACK_SHOW").is_ok() {
+            eprintln!("== {what}\n{text}");
+        }
+        let found = secrets_in(&text);
+        if !found.is_empty() {
+            leaks.push(format!("== {what} shows {found:?}:\n{text}"));
+        }
+        // The connection is still in step.
+        let after = raw.query("ROLLBACK; SELECT 42");
+        assert!(shown(&after).contains("42"), "{what}: {after:?}");
+    }
+    assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+}
+
+/// Binds and executes.
+fn run<'a>(statement: &'a str) -> [Send<'a>; 3] {
+    [bind("", statement), Execute("", 0), Sync]
+}
+
+#[test]
+fn no_statement_that_is_forgotten_is_carried_out_without_its_plan() {
+    let prepared = || vec![parse("s", MASKED_TWICE), parse("t", "SELECT 1"), Sync];
+    let flights: Flights<'_> = vec![
+        (
+            "deallocated",
+            vec![prepared(), vec![Query("DEALLOCATE s")], run("s").into()],
+        ),
+        (
+            "another one deallocated",
+            vec![prepared(), vec![Query("DEALLOCATE t")], run("s").into()],
+        ),
+        (
+            "a DEALLOCATE that fails",
+            vec![prepared(), vec![Query("DEALLOCATE r; DEALLOCATE s")], run("s").into()],
+        ),
+        (
+            "a DEALLOCATE that fails, all in one flight",
+            vec![prepared(), {
+                let mut flight = vec![Query("DEALLOCATE r; DEALLOCATE s")];
+                flight.extend(run("s"));
+                flight
+            }],
+        ),
+        (
+            "one in capitals, and DEALLOCATE of the name in small letters",
+            vec![
+                vec![parse("S", MASKED_TWICE), parse("s", "SELECT 1"), Sync],
+                vec![Query("DEALLOCATE S")],
+                run("S").into(),
+            ],
+        ),
+        (
+            "a DEALLOCATE in what is a string on the server",
+            vec![
+                prepared(),
+                vec![
+                    Query("SET standard_conforming_strings = off"),
+                    Query("SELECT '\\'; DEALLOCATE s; --'; DEALLOCATE t"),
+                ],
+                run("s").into(),
+            ],
+        ),
+        (
+            "prepared again behind the DEALLOCATE in one flight",
+            vec![
+                prepared(),
+                vec![Query("DEALLOCATE s"), parse("s", MASKED_TWICE), Sync],
+                run("s").into(),
+            ],
+        ),
+        (
+            "the same with all",
+            vec![
+                prepared(),
+                vec![
+                    parse("d", "DEALLOCATE ALL"),
+                    bind("", "d"),
+                    Execute("", 0),
+                    parse("s", MASKED_TWICE),
+                    Sync,
+                ],
+                run("s").into(),
+            ],
+        ),
+        (
+            "the unnamed one, which ALL leaves",
+            vec![
+                vec![parse("", MASKED_TWICE), parse("d", "DEALLOCATE ALL"), Sync],
+                run("d").into(),
+                run("").into(),
+            ],
+        ),
+        (
+            "a Parse that fails behind a DEALLOCATE of another",
+            vec![
+                prepared(),
+                vec![Query("DEALLOCATE t"), parse("s", "SELECT 1"), Sync],
+                run("s").into(),
+            ],
+        ),
+        (
+            "DEALLOCATE in a transaction that is rolled back",
+            vec![
+                prepared(),
+                vec![Query("BEGIN"), Query("DEALLOCATE s"), Query("ROLLBACK")],
+                run("s").into(),
+            ],
+        ),
+        (
+            "a search path that a statement of SQL's moves, executed by the protocol",
+            vec![
+                vec![Query("SET search_path = shadow, public")],
+                vec![Query("PREPARE m AS SELECT set_config('search_path', 'public', false)")],
+                vec![Query("SELECT name || '' FROM customers")],
+                run("m").into(),
+                vec![Query("SELECT name || '' FROM customers")],
+            ],
+        ),
+    ];
+    shows_nothing(&flights);
+}
+
+#[test]
+fn no_portal_is_read_by_its_name() {
+    let open = || vec![Query("BEGIN"), parse("s", MASKED_TWICE), bind("p", "s"), Sync];
+    let to_xml = "SELECT cursor_to_xml('p', 10, false, true, '')";
+    let flights: Flights<'_> = vec![
+        (
+            "FETCH, prepared and then EXECUTEd by SQL",
+            vec![open(), vec![parse("x", "FETCH ALL p"), Sync], vec![Query("EXECUTE x")]],
+        ),
+        (
+            "the same by EXECUTE of EXECUTE",
+            vec![
+                open(),
+                vec![parse("x", "FETCH ALL p"), parse("y", "EXECUTE x"), Sync],
+                vec![Query("EXECUTE y")],
+            ],
+        ),
+        (
+            "EXECUTE of EXECUTE of a statement",
+            vec![
+                vec![parse("s", MASKED_TWICE), parse("x", "EXECUTE s"), Sync],
+                vec![Query("EXECUTE x")],
+            ],
+        ),
+        ("cursor_to_xml", vec![open(), vec![Query(to_xml)]]),
+        (
+            "cursor_to_xml, extended",
+            vec![open(), vec![parse("x", to_xml), Sync], run("x").into()],
+        ),
+        (
+            "cursor_to_xml, prepared and then EXECUTEd by SQL",
+            vec![open(), vec![parse("x", to_xml), Sync], vec![Query("EXECUTE x")]],
+        ),
+        (
+            "cursor_to_xml beside a masked column",
+            vec![
+                open(),
+                vec![Query(
+                    "SELECT name, cursor_to_xml('p', 10, false, true, '') FROM customers",
+                )],
+            ],
+        ),
+        (
+            "cursor_to_xml beside a masked column, extended",
+            vec![
+                open(),
+                vec![
+                    parse(
+                        "x",
+                        "SELECT name, cursor_to_xml('p', 10, false, true, '') FROM customers",
+                    ),
+                    Sync,
+                ],
+                run("x").into(),
+            ],
+        ),
+    ];
+    shows_nothing(&flights);
+}
+
 #[test]
 fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
-    let world = world();
-    let flights: Vec<(&str, Vec<Vec<Send<'_>>>)> = vec![
+    let flights: Flights<'_> = vec![
         (
             "plain",
             vec![vec![parse("s", MASKED_TWICE), bind("", "s"), Execute("", 0), Sync]],
@@ -336,26 +533,5 @@ fn no_order_of_messages_shows_a_masked_handler_what_he_may_not_see() {
             ],
         ),
     ];
-    let mut leaks = Vec::new();
-    for (what, flights) in &flights {
-        let mut raw = Raw::connect(world.port, "masked", "app");
-        let mut all = Vec::new();
-        for flight in flights {
-            raw.send(flight);
-            let answers = flight.iter().filter(|s| matches!(s, Sync | Query(_))).count();
-            all.extend(ready(&mut raw, answers));
-        }
-        let text = shown(&all);
-        if std::env::var("ATTACK_SHOW").is_ok() {
-            eprintln!("== {what}\n{text}");
-        }
-        let found = secrets_in(&text);
-        if !found.is_empty() {
-            leaks.push(format!("== {what} shows {found:?}:\n{text}"));
-        }
-        // The connection is still in step.
-        let after = raw.query("ROLLBACK; SELECT 42");
-        assert!(shown(&after).contains("42"), "{what}: {after:?}");
-    }
-    assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+    shows_nothing(&flights);
 }

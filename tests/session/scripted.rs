@@ -213,7 +213,14 @@ pub fn surroundings(protected: bool) -> (Arc<Shared>, Arc<Database>, tempfile::T
 impl Scripted {
     /// Logged in as `role`, in the state after the first ReadyForQuery.
     pub fn new(role: &str, protected: bool) -> Self {
+        Self::with_policy(role, protected, "")
+    }
+
+    /// The same with more in the policy.
+    pub fn with_policy(role: &str, protected: bool, more: &str) -> Self {
         let (shared, database, directory) = surroundings(protected);
+        let policy = Policy::parse(&format!("{POLICY}{more}")).expect("a policy");
+        shared.policy.store(Arc::new(policy));
         let mut scripted = Self::with(role, shared, database);
         scripted._journal = Some(directory);
         scripted

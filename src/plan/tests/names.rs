@@ -54,3 +54,49 @@ proptest! {
         prop_assert_eq!(ascii_may_hide(text.as_bytes(), &snapshot), any_may_hide(&text, &snapshot), "{}", text);
     }
 }
+
+#[test]
+fn what_takes_prepared_statements_away_is_told_where_the_text_reads_the_same_under_all_settings() {
+    use crate::plan::{Forgets, forgets};
+    let only = |sql: &str| forgets(sql, &(0..sql.len()));
+    let named = |name: &str| Some(Forgets::Named(name.to_owned()));
+    for (sql, expected) in [
+        ("DEALLOCATE s", named("s")),
+        ("deallocate Prepare S", named("s")),
+        ("DEALLOCATE PREPARE", named("prepare")),
+        ("DEALLOCATE\"S s\"", named("S s")),
+        ("DEALLOCATE /* x */ \"a\"\"b\" -- y", named("a\"b")),
+        ("DEALLOCATE \"all\"", named("all")),
+        ("DEALLOCATE U&\"s\"", named("s")),
+        ("DEALLOCATE ALL", Some(Forgets::All)),
+        ("Deallocate PREPARE all", Some(Forgets::All)),
+        ("DISCARD ALL", Some(Forgets::All)),
+        // Which of them these are, the server's tag says.
+        ("DISCARD TEMP", Some(Forgets::All)),
+        ("DEALLOCATE \"\u{e9}\"", Some(Forgets::All)),
+        ("DEALLOCATE s -- \u{e9}", Some(Forgets::All)),
+        (r#"DEALLOCATE U&"\0073""#, Some(Forgets::All)),
+        (r#"DEALLOCATE U&"!0073" UESCAPE '!'"#, named("s")),
+        (r#"DEALLOCATE U&"!00e9" UESCAPE '!'"#, None),
+        // Errors of the server's.
+        ("DEALLOCATE", None),
+        ("DEALLOCATE s, t", None),
+        ("DEALLOCATE 's'", None),
+        ("DEALLOCATE \"s", None),
+        // Others.
+        ("DEALLOCATED s", None),
+        ("DISCARDS", None),
+        ("EXECUTE s", None),
+        ("SELECT 'DEALLOCATE ALL'", None),
+        ("", None),
+    ] {
+        assert_eq!(only(sql), expected, "{sql}");
+    }
+    let long = "s".repeat(70);
+    assert_eq!(only(&format!("DEALLOCATE {long}")), named(&long[..63]));
+    // Somewhere else in the text, and it may be read otherwise.
+    let sql = r"SELECT '\'; DEALLOCATE s";
+    assert_eq!(forgets(sql, &(12..sql.len())), Some(Forgets::All));
+    assert_eq!(forgets("SELECT 1; DEALLOCATE s", &(10..22)), named("s"));
+    assert_eq!(forgets("DEALLOCATE s", &(1..40)), None);
+}

@@ -158,6 +158,7 @@ fn limits(limits: &file::Limits, faults: &mut Faults) {
         limits.max_rewritten_message_bytes as u64,
         64 << 10,
     );
+    at_least("max_prepared_bytes", limits.max_prepared_bytes as u64, 64 << 10);
     at_least("buffer_bytes", limits.buffer_bytes as u64, 8 << 10);
     at_least(
         "authentication_timeout_seconds",
