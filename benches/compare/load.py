@@ -6,15 +6,17 @@ import re
 import socket
 import struct
 import subprocess
+import threading
 import time
-from pathlib import Path
 
 from stage import DATABASE, USER, PEOPLE, Failed
 
 MODES = ("simple", "extended", "prepared")
 PROGRESS = re.compile(r"progress: ([0-9.]+) s, ([0-9.]+) tps, lat ([0-9.]+) ms")
 
-# Text 0 is what a value looks like in simple mode, text 1 with parameters.
+# How many seconds something may hang before that is a failure.
+PATIENCE = 60
+# The value is a text: in quotes where pgbench puts it into the statement (simple mode), a parameter elsewhere.
 POINT = r"\set n random(1, %d)" % PEOPLE + "\nSELECT id, name FROM {table} WHERE code = {value};\n"
 
 
@@ -64,43 +66,50 @@ class Pgbench:
             file = stage.directory / f"{table}-{self.mode}.sql"
             file.write_text(POINT.format(table=table, value="':n'" if self.mode == "simple" else ":n"))
             script = ["-f", str(file)]
+        # It often ends before its last report; there must be two at least.
+        duration = max(settings.seconds + 1, 3)
         command = [
             str(stage.bindir / "pgbench"), "-n", *script, "-M", self.mode, "-c", str(self.clients), "-j", str(min(self.clients, settings.jobs)),
-            "-T", str(settings.seconds + 1), "-P", "1", "--progress-timestamp", "-s", str(settings.scale),
+            "-T", str(duration), "-P", "1", "--progress-timestamp",
             "-h", "127.0.0.1", "-p", str(target.port), "-U", USER, DATABASE,
         ]
         if pin is not None:
             command = ["taskset", "-c", str(pin), *command]
         marks, said = [], []
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1, cwd="/")
+        # A proxy that hangs must not hang this.
+        watchdog = threading.Timer(duration + PATIENCE, process.kill)
+        watchdog.start()
         try:
             for line in process.stderr:
-                cpu = target.cpu_seconds()
+                cpu, sleeps = target.cpu_seconds(), target.sleeps()
                 if match := PROGRESS.match(line):
-                    marks.append((float(match[1]), float(match[2]), float(match[3]), cpu))
+                    marks.append((float(match[1]), float(match[2]), float(match[3]), cpu, sleeps))
                 else:
                     said.append(line)
-            process.wait(30)
+            process.wait(PATIENCE)
         finally:
+            watchdog.cancel()
             if process.poll() is None:
                 process.kill()
                 process.wait()
         if process.returncode != 0 or len(marks) < 2:
             raise Failed(f"pgbench on {target.name} failed (status {process.returncode}, {len(marks)} reports):\n{''.join(said[-20:])}")
-        return summarise(marks)
+        return summarise(marks[:settings.seconds + 1])
 
 
 def summarise(marks):
-    """From reports (time, transactions a second since the one before, their mean latency in ms, the proxy's CPU seconds so far)."""
+    """From reports (time, transactions a second since the one before, their mean latency in ms, the proxy's CPU seconds so far, its sleeps so far)."""
     queries = weighted = 0.0
-    for (before, *_), (now, rate, latency, _) in zip(marks, marks[1:]):
+    for (before, *_), (now, rate, latency, *_) in zip(marks, marks[1:]):
         done = rate * (now - before)
         queries += done
         weighted += latency * done
     if queries <= 0:
         raise Failed("pgbench ran, but no statement ended")
     elapsed = marks[-1][0] - marks[0][0]
-    return {"rate": queries / elapsed, "latency": weighted / queries * 1000, "cpu": (marks[-1][3] - marks[0][3]) / queries * 1e6, "seconds": elapsed}
+    cpu, sleeps = (marks[-1][n] - marks[0][n] for n in (3, 4))
+    return {"rate": queries / elapsed, "latency": weighted / queries * 1000, "cpu": cpu / queries * 1e6, "sleeps": sleeps / queries, "seconds": elapsed}
 
 
 class Pinned:
@@ -134,14 +143,20 @@ class Bulk:
     """One statement over and over on one connection, once before it counts; sockets alone, as any real client costs more than a proxy."""
 
     def __call__(self, stage, target):
-        with Connection(target) as connection:
-            self.once(stage, connection)
-            moved, rounds, cpu, start = 0, 0, target.cpu_seconds(), time.monotonic()
-            while time.monotonic() - start < stage.settings.seconds:
-                moved += self.once(stage, connection)
-                rounds += 1
-            elapsed, cpu = time.monotonic() - start, target.cpu_seconds() - cpu
-        return {"rate": moved / elapsed / 1e6, "cpu": cpu / moved * 1e8 * 1e3, "bytes": moved // rounds, "seconds": elapsed}
+        try:
+            with Connection(target) as connection:
+                return self.measure(connection, target, stage.settings.seconds)
+        except OSError as error:
+            raise Failed(f"bulk transfer on {target.name}: {error or type(error).__name__}") from error
+
+    def measure(self, connection, target, seconds):
+        self.once(connection)
+        moved, rounds, cpu, own, start = 0, 0, target.cpu_seconds(), time.process_time(), time.monotonic()
+        while time.monotonic() - start < seconds:
+            moved += self.once(connection)
+            rounds += 1
+        elapsed, cpu, own = time.monotonic() - start, target.cpu_seconds() - cpu, time.process_time() - own
+        return {"rate": moved / elapsed / 1e6, "cpu": cpu / moved * 1e11, "bytes": moved // rounds, "seconds": elapsed, "client": own / elapsed}
 
 
 class Receive(Bulk):
@@ -150,7 +165,7 @@ class Receive(Bulk):
     def __init__(self, statement):
         self.statement = statement
 
-    def once(self, stage, connection):
+    def once(self, connection):
         connection.send(message(b"Q", self.statement + b"\0"))
         return connection.until_ready()
 
@@ -161,7 +176,7 @@ class Send(Bulk):
     def __init__(self, statement):
         self.statement, self.prepared = statement, None
 
-    def once(self, stage, connection):
+    def once(self, connection):
         if self.prepared is None:
             rows = b"".join(b"%d\t%s\n" % (n, b"0123456789abcdef" * 64) for n in range(20_000))
             self.prepared = b"".join(message(b"d", rows[at:at + 8192]) for at in range(0, len(rows), 8192))
@@ -185,8 +200,8 @@ class Connection:
     def __init__(self, target):
         self.target = target
         self.buffer = bytearray(1 << 20)
-        self.socket = socket.create_connection(("127.0.0.1", target.port), 10)
-        self.socket.settimeout(120)
+        self.socket = socket.create_connection(("127.0.0.1", target.port), PATIENCE)
+        self.socket.settimeout(PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         body = struct.pack("!I", 196608) + b"user\0%s\0database\0%s\0\0" % (USER.encode(), DATABASE.encode())
         self.send(struct.pack("!I", len(body) + 4) + body)

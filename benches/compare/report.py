@@ -48,12 +48,16 @@ def figure(value):
 def print_report(rows):
     results = Results(rows)
     print(f"\nMedians of {len(results.rounds)} rounds; behind each ratio, in parentheses, the least and the greatest round.")
+    if len({sum((c, t, n) in results.by for n in results.rounds) for c in results.cells for t in results.targets} - {0}) > 1:
+        print("The last round broke off.")
     plain = [c for c in results.cells if results.kinds[c] == ("queries", False)]
     bulk = [c for c in results.cells if results.kinds[c][0] == "bulk"]
     protected = [c for c in results.cells if results.kinds[c][1]]
     section(results, "Throughput, queries per second (more is better)", plain, "rate")
     section(results, "Mean latency, µs (less is better)", plain, "latency")
     section(results, "Proxy CPU per query, µs (less is better)", plain, "cpu")
+    least(results, plain)
+    section(results, "How often the proxy sleeps, per query (many clients share a wake-up; a load on a busy machine finds work without sleeping)", plain, "sleeps")
     section(results, "Bulk, MB/s (more is better)", bulk, "rate")
     section(results, "Proxy CPU per 100 MB, ms (less is better)", bulk, "cpu")
     if results.wards:
@@ -76,6 +80,19 @@ def section(results, title, cells, measure):
     table = [["cell", *shown, *(f"{a} / {b}" for a, b in pairs)]]
     for cell in cells:
         table.append([cell, *(results.absolute(cell, t, measure) for t in shown), *(results.ratio(cell, a, b, measure) for a, b in pairs)])
+    print_table(table)
+
+
+def least(results, cells):
+    """Other load on the machine can only add to CPU time: on a busy machine the least of many rounds says most."""
+    peers = [t for t in results.targets if any(results.values(c, t, "cpu") for c in cells)]
+    if not peers or not cells:
+        return
+    print("\nProxy CPU per query, µs: the least of the rounds, and what it is divided by the first one's\n")
+    table = [["cell", *peers, *(f"{t} / {peers[0]}" for t in peers[1:])]]
+    for cell in cells:
+        low = [min(results.values(cell, t, "cpu"), default=None) for t in peers]
+        table.append([cell, *(figure(v) if v else "" for v in low), *(f"{v / low[0]:.2f}" if v and low[0] else "" for v in low[1:])])
     print_table(table)
 
 

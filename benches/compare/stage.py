@@ -93,6 +93,18 @@ class Target:
         """CPU time of all threads since start, ended ones included, in nanoseconds' resolution: clock_getcpuclockid(3) of the process."""
         return time.clock_gettime((~self.process.pid << 3) | 2) if self.process else 0.0
 
+    def sleeps(self):
+        """How often its threads went to sleep until something happened (voluntary context switches)."""
+        if not self.process:
+            return 0
+        total = 0
+        for status in Path(f"/proc/{self.process.pid}/task").glob("*/status"):
+            try:
+                total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[1])
+            except OSError:  # the thread has ended
+                pass
+        return total
+
 
 class Stage:
     """Everything that was started. A context: leaving it ends all of it."""
