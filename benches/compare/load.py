@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from stage import DATABASE, USER, PEOPLE, Failed
+from stage import DATABASE, PEOPLE, USER, Failed
 
 MODES = ("simple", "extended", "prepared")
 PROGRESS = re.compile(r"progress: ([0-9.]+) s, ([0-9.]+) tps, lat ([0-9.]+) ms")
@@ -17,7 +17,7 @@ PROGRESS = re.compile(r"progress: ([0-9.]+) s, ([0-9.]+) tps, lat ([0-9.]+) ms")
 # How many seconds something may hang before that is a failure.
 PATIENCE = 60
 # The value is a text: in quotes where pgbench puts it into the statement (simple mode), a parameter elsewhere.
-POINT = r"\set n random(1, %d)" % PEOPLE + "\nSELECT id, name FROM {table} WHERE code = {value};\n"
+POINT = f"\\set n random(1, {PEOPLE})" + "\nSELECT id, name FROM {table} WHERE code = {value};\n"
 
 
 class Cell:
@@ -69,7 +69,7 @@ class Pgbench:
         # It often ends before its last report; there must be two at least.
         duration = max(settings.seconds + 1, 3)
         command = [
-            str(stage.bindir / "pgbench"), "-n", *script, "-M", self.mode, "-c", str(self.clients), "-j", str(min(self.clients, settings.jobs)),
+            str(stage.programs["pgbench"]), "-n", *script, "-M", self.mode, "-c", str(self.clients), "-j", str(min(self.clients, settings.jobs)),
             "-T", str(duration), "-P", "1", "--progress-timestamp",
             "-h", "127.0.0.1", "-p", str(target.port), "-U", USER, DATABASE,
         ]

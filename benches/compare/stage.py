@@ -39,14 +39,18 @@ def as_server_user():
     return ["--reuid=postgres", "--regid=postgres", "--init-groups"]
 
 
-def postgres_directory():
-    """Where initdb, postgres, psql and pgbench are."""
+def postgres_programs():
+    """Where each program is: in PG_BINDIR, or in the newest of Debian's packages that has it."""
     given = os.environ.get("PG_BINDIR")
-    found = [Path(given)] if given else sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
-    for directory in reversed(found):
-        if all((directory / name).exists() for name in ("initdb", "postgres", "psql", "pgbench")):
-            return directory
-    raise Missing("no PostgreSQL with initdb, postgres, psql and pgbench: install Debian package postgresql, or set PG_BINDIR")
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
+    programs = {}
+    # The server's programs belong together; another version's clients do as well.
+    for names, where in (("initdb", "postgres"), [Path(given)] if given else places), (("psql", "pgbench", "pg_isready"), [Path(given), *places] if given else places):
+        for name in names:
+            programs[name] = next((place / name for place in where if (place / name).exists()), None)
+            if programs[name] is None:
+                raise Missing(f"no {name}: install Debian package postgresql, or set PG_BINDIR to the directory that has it")
+    return programs
 
 
 def pgbouncer_program():
@@ -100,7 +104,7 @@ class Target:
         total = 0
         for status in Path(f"/proc/{self.process.pid}/task").glob("*/status"):
             try:
-                total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[1])
+                total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.MULTILINE)[1])
             except OSError:  # the thread has ended
                 pass
         return total
@@ -111,10 +115,10 @@ class Stage:
 
     def __init__(self, settings):
         self.settings = settings
-        self.bindir = postgres_directory()
+        self.programs = postgres_programs()
         self.children = []  # (name, process, log, the signal that ends it gracefully)
         self.targets = {}
-        self.versions = {"PostgreSQL": version_of(self.bindir / "postgres")}
+        self.versions = {"PostgreSQL": version_of(self.programs["postgres"])}
         self.directory = Path(tempfile.mkdtemp(prefix="pgward-compare-"))
         self.directory.chmod(0o755)
 
@@ -207,7 +211,7 @@ class Stage:
         return done.stdout
 
     def sql(self, port, text, database=DATABASE):
-        return self._run("psql", [self.bindir / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", port, "-U", USER, "-d", database, "-c", text])
+        return self._run("psql", [self.programs["psql"], "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", port, "-U", USER, "-d", database, "-c", text])
 
     def _start_server(self):
         data = self.directory / "data"
@@ -216,7 +220,7 @@ class Stage:
             shutil.chown(data, "postgres", "postgres")
             # Unix sockets of the server go there too.
         data.chmod(0o700)
-        self._run("initdb", [self.bindir / "initdb", "-D", data, "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"], drop=True)
+        self._run("initdb", [self.programs["initdb"], "-D", data, "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"], drop=True)
         self.sockets = self.directory / "sockets"
         self.sockets.mkdir()
         self.sockets.chmod(0o1777)
@@ -228,9 +232,9 @@ class Stage:
             "max_parallel_workers_per_gather": 0, "log_checkpoints": "off",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self.server = self._spawn("postgresql", [self.bindir / "postgres", "-D", data, *options], signal.SIGINT, drop=True)
+        self.server = self._spawn("postgresql", [self.programs["postgres"], "-D", data, *options], signal.SIGINT, drop=True)
         end = time.monotonic() + 60
-        while subprocess.run([self.bindir / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.server_port)]).returncode != 0:
+        while subprocess.run([self.programs["pg_isready"], "-q", "-h", "127.0.0.1", "-p", str(self.server_port)]).returncode != 0:
             if self.server.poll() is not None or time.monotonic() > end:
                 raise Failed(f"PostgreSQL did not start:\n{tail(self.directory / 'postgresql.log')}")
             time.sleep(0.05)
@@ -243,7 +247,7 @@ class Stage:
         scale, port = self.settings.scale, self.server_port
         print(f"Filling a database: pgbench at scale {scale}, {self.settings.narrow} narrow and {self.settings.wide} wide rows", file=sys.stderr)
         self.sql(port, f"CREATE DATABASE {DATABASE}", "postgres")
-        self._run("pgbench -i", [self.bindir / "pgbench", "-i", "-q", "-s", scale, "-h", "127.0.0.1", "-p", port, "-U", USER, DATABASE])
+        self._run("pgbench -i", [self.programs["pgbench"], "-i", "-q", "-s", scale, "-h", "127.0.0.1", "-p", port, "-U", USER, DATABASE])
         # Wide: a kilobyte, stored inline. The sink takes what COPY FROM STDIN brings.
         self.sql(port, f"""
             CREATE UNLOGGED TABLE narrow AS SELECT g::int AS id, (g::bigint * 7919 % 1000003)::int AS n FROM generate_series(1, {self.settings.narrow}) g;
