@@ -466,11 +466,16 @@ impl Planner<'_> {
                 self.subjects.push(SubjectSource::Output { index, table });
             }
             outputs.push(match field.lineage {
-                scope::Lineage::Stored { column, direct } => {
+                scope::Lineage::Stored {
+                    column,
+                    direct,
+                    grouped,
+                } => {
                     self.access(&column, Use::Read, false);
                     Output::Column {
                         column,
                         direct,
+                        grouped,
                         hidden: false,
                     }
                 }
