@@ -224,14 +224,6 @@ fn overlook(direct: &mut Vec<Message>, through: &mut Vec<Message>) {
     }
     for (direct, through) in direct.iter_mut().zip(through) {
         match (direct, through) {
-            // A column that goes through an expression of pgward's own (GROUP BY) has lost its number in its table.
-            (Message::RowDescription(direct), Message::RowDescription(through)) => {
-                for (direct, through) in direct.iter_mut().zip(through) {
-                    if through.attnum == 0 {
-                        direct.attnum = 0;
-                    }
-                }
-            }
             // Errors about values (class 22): PostgreSQL quotes the value, pgward never does.
             (Message::Error(direct), Message::Error(through)) if through.sqlstate.starts_with("22") => {
                 direct.message.clear();

@@ -250,6 +250,62 @@ fn a_reload_takes_a_good_policy_and_keeps_the_old_one_before_a_bad_one() {
 }
 
 #[test]
+fn a_reload_changes_limits_for_new_connections() {
+    let world = world("");
+    let reloads = || world.log().matches("the policy was reloaded").count();
+    let reload = || {
+        let before = reloads();
+        world.signal("HUP");
+        let end = Instant::now() + Duration::from_secs(10);
+        while reloads() == before {
+            assert!(Instant::now() < end, "{}", world.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let mut first = Raw::connect(world.port, "app", "app");
+    let long = format!("SELECT '{}'", "x".repeat(100 * 1024));
+    let parse = [Send::Parse("s", &long, vec![]), Send::Sync];
+    world.write_policy(&format!(
+        "version = \"test-2\"\nmax_clients = 1\nmax_prepared_bytes = 65536\n{TABLE}"
+    ));
+    reload();
+    let log = world.log();
+    assert!(
+        log.contains("[limits] was changed: that takes effect for new connections"),
+        "{log}"
+    );
+    assert!(!log.contains("next start"), "{log}");
+    // One that is there goes on with what it began with.
+    first.send(&parse);
+    assert!(error(&first.until_ready()).is_none());
+    let refused = Raw::connect(world.port, "app", "app");
+    assert_eq!(error(&refused.greeting).expect("one too many").sqlstate, "53300");
+    drop((first, refused));
+    let end = Instant::now() + Duration::from_secs(10);
+    let mut second = Raw::connect(world.port, "app", "app");
+    while error(&second.greeting).is_some() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(50));
+        second = Raw::connect(world.port, "app", "app");
+    }
+    second.send(&parse);
+    assert_eq!(error(&second.until_ready()).expect("too much").sqlstate, "54000");
+    // What does not change says so.
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    std::fs::write(
+        world.config(),
+        config.replace("catalog_poll_seconds = 1", "catalog_poll_seconds = 7"),
+    )
+    .unwrap();
+    reload();
+    let log = world.log();
+    assert!(
+        log.contains("limits.catalog_poll_seconds differs: that takes effect at the next start"),
+        "{log}"
+    );
+}
+
+#[test]
 fn start_up_errors_say_what_to_do() {
     let expect = |world: &World, words: &[&str]| {
         let out = world.pgward(&["serve"]);

@@ -319,6 +319,47 @@ fn wire_28_the_function_call_message_is_refused_where_columns_are_protected() {
 }
 
 #[test]
+fn parameters_are_described_as_by_the_server() {
+    let mut pair = Pair::new();
+    for condition in [
+        "email = $1",
+        "$1 = email",
+        "email <> $1",
+        "email IN ($1)",
+        "email IN ($1, $2)",
+        "email NOT IN ($1, $2)",
+        "email IN ($1, 'p1@example.com')",
+        "email IN ('p1@example.com', NULL, $1)",
+        "email IN ($1, $2::text)",
+        "email = ANY($1)",
+        "email = ANY(ARRAY[$1, $2])",
+        "email = $1 OR email IN ($1, $2)",
+        "phone IN ($1, $2)",
+        "birth IN ($1, $2)",
+    ] {
+        let sql = format!("SELECT id FROM people WHERE {condition} ORDER BY id");
+        let parse = || Send::Parse("", &sql, vec![]);
+        pair.same(&[parse(), Send::DescribeStatement(""), Send::Sync], 1);
+        let texts = ["email", "phone"].iter().any(|name| condition.contains(name));
+        if texts && !condition.contains("ANY") {
+            // Longer than the column is nothing that can't be compared.
+            let long = "x".repeat(70);
+            let values = [text(&long), text("p1@example.com")];
+            let count = if condition.contains("$2") { 2 } else { 1 };
+            pair.same(
+                &[
+                    parse(),
+                    Send::Bind("", "", vec![], values[..count].to_vec(), vec![]),
+                    Send::Execute("", 0),
+                    Send::Sync,
+                ],
+                1,
+            );
+        }
+    }
+}
+
+#[test]
 fn prepared_statements_end_as_on_the_server_when_sql_takes_them_away() {
     let mut pair = Pair::new();
     let prepare = |name| Send::Parse(name, BY_EMAIL, vec![]);

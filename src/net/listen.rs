@@ -10,6 +10,7 @@ use super::cancel::CancelRegistry;
 use super::databases::Databases;
 use super::reception;
 use super::upstream::Upstream;
+use crate::policy::file::Limits;
 use crate::session::Shared;
 use crate::session::handshake::TlsOffer;
 use std::io;
@@ -51,12 +52,6 @@ pub struct Options {
     pub databases: Arc<Databases>,
     /// Whom DDL concerns.
     pub catalog_changed: CatalogChanged,
-    /// Clients at once.
-    pub max_clients: usize,
-    /// From accept to the end of log-in.
-    pub authentication_timeout: Duration,
-    /// What running statements get on a graceful stop.
-    pub shutdown_grace: Duration,
     /// Worker threads; `None`: one a CPU.
     pub workers: Option<usize>,
 }
@@ -94,6 +89,13 @@ pub(super) struct Front {
     pub(super) stop: Stop,
     clients: AtomicUsize,
     all_gone: Notify,
+}
+
+impl Front {
+    /// Those of the policy of this moment.
+    pub(super) fn limits(&self) -> Limits {
+        self.shared.policy.load().file().limits
+    }
 }
 
 /// The wish to stop.
@@ -138,16 +140,17 @@ impl Admission {
         } else {
             front.clients.load(Ordering::Acquire)
         };
+        let max_clients = front.limits().max_clients;
         load.fetch_add(1, Ordering::Relaxed);
         front.shared.metrics.connections.inc();
         front.shared.metrics.connections_total.inc();
         let admission = Self {
             front: front.clone(),
             load: load.clone(),
-            over_limit: before >= front.options.max_clients,
+            over_limit: before >= max_clients,
             counted,
         };
-        (before < front.options.max_clients.saturating_add(OVERFLOW)).then_some(admission)
+        (before < max_clients.saturating_add(OVERFLOW)).then_some(admission)
     }
     pub(super) fn is_over_limit(&self) -> bool {
         self.over_limit
@@ -316,7 +319,8 @@ impl Running {
     pub async fn stop(self) {
         let front = self.front;
         front.stop.wish();
-        let deadline = tokio::time::Instant::now() + front.options.shutdown_grace;
+        let grace = Duration::from_secs(front.limits().shutdown_grace_seconds);
+        let deadline = tokio::time::Instant::now() + grace;
         loop {
             let gone = front.all_gone.notified();
             let clients = front.clients.load(Ordering::Acquire);

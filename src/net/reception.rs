@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -35,7 +36,7 @@ enum Wish {
 
 /// Serves one client, from accept to close.
 pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, addr: SocketAddr, admission: Admission) {
-    let deadline = Instant::now() + front.options.authentication_timeout;
+    let deadline = Instant::now() + Duration::from_secs(front.limits().authentication_timeout_seconds);
     // Boxed: what the start-up needs must not stay in the task while its session idles for days.
     let opening = Box::pin(tokio::time::timeout_at(
         deadline,

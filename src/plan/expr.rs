@@ -358,7 +358,7 @@ impl<'a> Planner<'a> {
                     return Err(self.not_understood());
                 };
                 self.search_equal(&column)?;
-                self.put_all(list, &column)?;
+                self.put_all(list, &column, list.len() > 1)?;
                 if column.mode == Mode::Eq {
                     self.tag(&span);
                 }
@@ -374,11 +374,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn put_all(&mut self, list: &[Expr], column: &ColumnRef) -> Outcome<()> {
+    fn put_all(&mut self, list: &[Expr], column: &ColumnRef, listed: bool) -> Outcome<()> {
         for item in list {
             match self.operand(item)? {
                 Operand::Null => {}
-                Operand::Value(value) => self.put(&value, Transform::Term(column.clone()))?,
+                Operand::Value(value) => self.put_one(&value, Transform::Term(column.clone()), listed)?,
                 _ => {
                     return Err(refuse(Reason::Expression, column).map_hint("List literals and parameters only."));
                 }
@@ -473,7 +473,7 @@ impl<'a> Planner<'a> {
                     // Without a value and without its cast it would be an array of no type.
                     return Err(refuse(Reason::Expression, &column));
                 }
-                self.put_all(&array.elem, &column)?;
+                self.put_all(&array.elem, &column, false)?;
             }
             Expr::Value(_) => self.put_array(right, &column)?,
             _ => {
@@ -665,7 +665,12 @@ impl<'a> Planner<'a> {
 }
 
 /// Whether the two columns' terms are made alike.
-fn same_terms(a: &ColumnRef, b: &ColumnRef) -> Outcome<()> {
+pub(super) fn same_terms(a: &ColumnRef, b: &ColumnRef) -> Outcome<()> {
+    if a.mode == b.mode && a.key_domain == b.key_domain && family(a.logical_type) != family(b.logical_type) {
+        return Err(refuse(Reason::KeyDomain, a).map_hint(
+            "The columns have types whose equal values are stored in different forms: give both columns one type.",
+        ));
+    }
     if a.mode != b.mode || a.key_domain != b.key_domain || family(a.logical_type) != family(b.logical_type) {
         return Err(refuse(Reason::KeyDomain, a));
     }

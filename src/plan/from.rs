@@ -1,6 +1,7 @@
 //! FROM: tables, joins, subqueries, functions; the columns that they bring and how names reach them.
 
-use super::planner::{Goal, Outcome, Planner, name_parts, refuse};
+use super::expr::same_terms;
+use super::planner::{Goal, Outcome, Planner, name_parts, refuse, refuse_move};
 use super::query::{MapHint, Rows};
 use super::refusal::Reason;
 use super::schema::Mode;
@@ -151,9 +152,18 @@ impl<'a> Planner<'a> {
                 if same {
                     Ok(left.indirect())
                 } else {
-                    Err(refuse(Reason::KeyDomain, &column).map_hint("Join with ON and select the column of one side."))
+                    Err(refuse_move(
+                        &column,
+                        r,
+                        "Join with ON and select the column of one side.",
+                    ))
                 }
             }
+            (Some(column), Some(other)) if same_terms(column, other).is_ok() => Err(refuse_move(
+                column,
+                other,
+                "Join with ON instead of USING or NATURAL, and select the column of one side.",
+            )),
             (Some(column), _) | (None, Some(column)) => {
                 Err(refuse(Reason::KeyDomain, column).map_hint("Join with ON instead of USING or NATURAL."))
             }

@@ -48,7 +48,7 @@ use sqlparser::ast;
 use std::sync::Arc;
 
 /// Longest statement that is planned, in bytes. Longer ones that may touch a protected relation are refused.
-const MAX_STATEMENT: usize = 1 << 20;
+pub const MAX_STATEMENT: usize = 1 << 20;
 /// Most links of AND, OR, UNION and operators: each is a level of recursion in the parser's tree.
 const MAX_CHAIN: usize = 10_000;
 /// Deepest nesting of parentheses.
@@ -468,11 +468,16 @@ impl Planner<'_> {
                 self.subjects.push(SubjectSource::Output { index, table });
             }
             outputs.push(match field.lineage {
-                scope::Lineage::Stored { column, direct } => {
+                scope::Lineage::Stored {
+                    column,
+                    direct,
+                    grouped,
+                } => {
                     self.access(&column, Use::Read, false);
                     Output::Column {
                         column,
                         direct,
+                        grouped,
                         hidden: false,
                     }
                 }

@@ -144,6 +144,11 @@ impl<'a> Planner<'a> {
 
     /// Puts the transformed value where the value stands.
     pub(super) fn put(&mut self, value: &Value, transform: Transform) -> Outcome<()> {
+        self.put_one(value, transform, false)
+    }
+
+    /// The same; `listed`: it is one of several in an IN list.
+    pub(super) fn put_one(&mut self, value: &Value, transform: Transform, listed: bool) -> Outcome<()> {
         let column = transform.column().clone();
         let compared = matches!(transform, Transform::Term(_));
         match value {
@@ -175,6 +180,7 @@ impl<'a> Planner<'a> {
                     cast: *cast,
                     transform,
                     array: false,
+                    listed,
                 });
             }
         }
@@ -215,6 +221,7 @@ impl<'a> Planner<'a> {
                     cast,
                     transform,
                     array: true,
+                    listed: false,
                 });
                 Ok(())
             }

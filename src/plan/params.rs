@@ -28,6 +28,8 @@ pub(super) struct ParamUse {
     pub(super) transform: Transform,
     /// An array of values (`= ANY($1)`).
     pub(super) array: bool,
+    /// One of several in an IN list: PostgreSQL gives them all the column's type, where `=` gives that of the operator.
+    pub(super) listed: bool,
 }
 
 /// All uses of parameters for protected columns in a statement.
@@ -158,7 +160,7 @@ fn conflicting(column: &ColumnRef) -> Box<Refusal> {
 /// Type to show to the client, and the server's parameter.
 fn carry(usage: &ParamUse, from: usize, declared: u32) -> Outcome<(u32, ServerParam)> {
     let column = usage.transform.column();
-    let own = inferred(column.logical_type, &usage.transform);
+    let own = inferred(column.logical_type, usage);
     let bad = || mismatch(column, "a parameter of the declared type");
     // A cast in the text decides; without one the declared type; else what PostgreSQL would infer.
     let element_oid = match (usage.cast, declared) {
@@ -223,8 +225,9 @@ fn carry(usage: &ParamUse, from: usize, declared: u32) -> Outcome<(u32, ServerPa
 
 /// What PostgreSQL infers for a parameter without a declared type: an assignment gives the column's type, a comparison the type of
 /// the operator (`varchar` has none of its own and is compared as text).
-fn inferred(ty: LogicalType, transform: &Transform) -> LogicalType {
-    match (ty, transform) {
+fn inferred(ty: LogicalType, usage: &ParamUse) -> LogicalType {
+    match (ty, &usage.transform) {
+        (LogicalType::Varchar(_), Transform::Term(_)) if usage.listed => LogicalType::Varchar(None),
         (LogicalType::Varchar(_), Transform::Term(_)) => LogicalType::Text,
         _ => ty,
     }

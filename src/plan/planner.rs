@@ -494,6 +494,19 @@ pub(super) fn refuse(reason: Reason, column: &ColumnRef) -> Box<Refusal> {
     Box::new(Refusal::unsupported(reason, message).column(name).hint(hint))
 }
 
+/// The refusal of a statement that would move values of one sealed column into another one, or show them as one column.
+pub(super) fn refuse_move(column: &ColumnRef, from: &ColumnRef, hint: &str) -> Box<Refusal> {
+    let message = format!(
+        "values of column {} can't be moved into or united with column {} inside the database: a sealed value names its column",
+        from.name, column.name
+    );
+    Box::new(
+        Refusal::unsupported(Reason::KeyDomain, message)
+            .column(&column.name)
+            .hint(hint),
+    )
+}
+
 /// A type error, as PostgreSQL would raise it.
 pub(super) fn mismatch(column: &ColumnRef, what: &str) -> Box<Refusal> {
     Box::new(

@@ -1,7 +1,7 @@
 //! SELECT: what its FROM list brings, what its target list gives, what its clauses search.
 
 use super::operand::Operand;
-use super::planner::{Goal, KnownCte, Outcome, Planner, Resolved, name_parts, refuse};
+use super::planner::{Goal, KnownCte, Outcome, Planner, Resolved, name_parts, refuse, refuse_move};
 use super::refusal::{Reason, Refusal};
 use super::schema::{ColumnRef, Mode};
 use super::scope::{Field, Level, Lineage, Star};
@@ -261,6 +261,12 @@ impl<'a> Planner<'a> {
                 (Lineage::Null, Lineage::Stored { .. }) => b.lineage.indirect(),
                 (Lineage::Null, Lineage::Null) => Lineage::Null,
                 (Lineage::Stored { column, .. }, Lineage::Stored { column: other, .. })
+                    if column.mode.is_sealed() && other.mode.is_sealed() =>
+                {
+                    let hint = "Select each column in a statement of its own and unite the rows in the application.";
+                    return Err(refuse_move(column, other, hint));
+                }
+                (Lineage::Stored { column, .. }, Lineage::Stored { column: other, .. })
                     if column.mode.is_sealed() || other.mode.is_sealed() =>
                 {
                     return Err(refuse(Reason::KeyDomain, column));
@@ -403,7 +409,11 @@ impl<'a> Planner<'a> {
         targets.push(Target {
             field: Field {
                 name: Arc::from("?column?"),
-                lineage: Lineage::Stored { column, direct: false },
+                lineage: Lineage::Stored {
+                    column,
+                    direct: false,
+                    grouped: false,
+                },
                 subject_of: None,
             },
             text: None,
@@ -657,7 +667,7 @@ impl<'a> Planner<'a> {
                 end.push_str(&quote_ident(&target.field.name));
             }
             self.insert(span.end, end);
-            target.field.lineage = target.field.lineage.indirect();
+            target.field.lineage = target.field.lineage.of_group();
             target.text = None;
         }
         Ok(!exprs.is_empty())

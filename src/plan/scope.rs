@@ -17,6 +17,8 @@ pub(super) enum Lineage {
         column: ColumnRef,
         /// A plain reference to a column of a table in this FROM list.
         direct: bool,
+        /// One that the server gets as an aggregate over its group: PostgreSQL would name its table and number in the description.
+        grouped: bool,
     },
     /// A declared column that can't be used, and why.
     Unusable(ColumnName, Arc<str>),
@@ -29,6 +31,19 @@ impl Lineage {
             Lineage::Stored { column, .. } => Lineage::Stored {
                 column: column.clone(),
                 direct: false,
+                grouped: false,
+            },
+            other => other.clone(),
+        }
+    }
+
+    /// The same value, any of its group.
+    pub(super) fn of_group(&self) -> Self {
+        match self {
+            Lineage::Stored { column, direct, .. } => Lineage::Stored {
+                column: column.clone(),
+                direct: false,
+                grouped: *direct,
             },
             other => other.clone(),
         }
@@ -100,6 +115,7 @@ impl Item {
                     (Some(column), None) => Lineage::Stored {
                         column: column.clone(),
                         direct: true,
+                        grouped: false,
                     },
                     (None, None) => Lineage::Clear,
                 },

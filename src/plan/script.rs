@@ -237,6 +237,9 @@ pub enum Output {
         /// True when the server's RowDescription must name this table and column (a plain column reference); false when the value comes
         /// through an expression of pgward's own or a subquery, union, CTE, where PostgreSQL may give no table.
         direct: bool,
+        /// True where the server's RowDescription names no column only because pgward asks for any value of a group: the client is shown this column's
+        /// table and number, as by PostgreSQL.
+        grouped: bool,
         /// Hidden: added by the planner, to be taken out of the answer.
         hidden: bool,
     },

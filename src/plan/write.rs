@@ -2,7 +2,7 @@
 
 use super::access::Use;
 use super::operand::{Operand, Value as OperandValue, unclear_value};
-use super::planner::{Goal, Outcome, Planner, name_parts, refuse};
+use super::planner::{Goal, Outcome, Planner, name_parts, refuse_move};
 use super::query::{Rows, strip};
 use super::refusal::{Reason, Refusal};
 use super::schema::{Column, ColumnName, ColumnRef, Mode, Relation};
@@ -216,7 +216,9 @@ impl<'a> Planner<'a> {
                 Lineage::Stored { column: from, .. } if from.mode.is_sealed() => {
                     let (from, column) = (from.clone(), column.clone());
                     self.access(&from, Use::Read, true);
-                    Err(refuse(Reason::KeyDomain, &column))
+                    let hint = "Read the values and write them back through pgward, as parameters. Only columns of mode \"deterministic\", one key_domain and one \
+                                type can be copied into each other.";
+                    Err(refuse_move(&column, &from, hint))
                 }
                 other => {
                     self.compute(&other.clone(), Goal::Output, Reason::Expression)?;

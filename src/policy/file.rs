@@ -169,8 +169,8 @@ pub struct Admin {
     pub address: Option<SocketAddr>,
 }
 
-/// `[limits]`: caps and time-outs.
-#[derive(Clone, Debug, Deserialize)]
+/// `[limits]`: caps and time-outs. A connection keeps those with which it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Clients at once.
@@ -185,7 +185,7 @@ pub struct Limits {
     pub buffer_bytes: usize,
     /// Seconds for start-up and authentication.
     pub authentication_timeout_seconds: u64,
-    /// Seconds between looks at the catalog for DDL that did not pass through.
+    /// Seconds between looks at the catalog for DDL that did not pass through. Fixed while pgward runs.
     pub catalog_poll_seconds: u64,
     /// Seconds that running statements get on a graceful stop.
     pub shutdown_grace_seconds: u64,

@@ -51,7 +51,7 @@ impl Session {
 
     /// The beginning of a long frame: forwarded as it comes where nothing in it is rewritten; refused where it is too long to be.
     pub(super) fn begin_stream(&mut self, tag: u8, size: usize, input: &mut BytesMut) -> bool {
-        let cap = self.policy.file().limits.max_rewritten_message_bytes;
+        let cap = self.limits.max_rewritten_message_bytes;
         if self.phase == Phase::Login {
             if size > 64 * 1024 {
                 self.malformed("client", &Malformed::new("authentication message is too long"));

@@ -116,7 +116,7 @@ impl Session {
 
     /// Whether a statement of this size can be kept besides the others; what it replaces counts no more.
     pub(super) fn check_room(&self, name: &[u8], bytes: usize) -> Result<(), Refusal> {
-        let cap = self.policy.file().limits.max_prepared_bytes;
+        let cap = self.limits.max_prepared_bytes;
         let replaced = self.statements.get(name).map_or(0, |statement| statement.bytes());
         if self.keeping.bytes().saturating_sub(replaced).saturating_add(bytes) <= cap {
             return Ok(());

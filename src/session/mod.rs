@@ -46,6 +46,7 @@ use crate::crypto::Keyring;
 use crate::metrics::Metrics;
 use crate::plan::introspect::Declarations;
 use crate::plan::{Reason, Refusal, Snapshot};
+use crate::policy::file::Limits;
 use crate::policy::{HandlerProfile, Policy};
 use crate::value::TextStyle;
 use crate::wire::compose::{self, Severity};
@@ -176,6 +177,8 @@ pub struct Session {
     login: login::Login,
     origin: Arc<Origin>,
     policy: Arc<Policy>,
+    /// Those of the policy with which it began: what was promised to the client stays so.
+    limits: Limits,
     profile: HandlerProfile,
     settings: Settings,
     // What the server owes and the client has.
@@ -229,6 +232,7 @@ impl Session {
         let mut session = Self {
             login: login::Login::default(),
             origin: Arc::new(origin),
+            limits: policy.file().limits,
             policy,
             profile,
             settings: Settings {
@@ -345,11 +349,11 @@ impl Session {
             && !self.leaving
             && !self.lookout.is_asking()
             && self.replies.len() < MAX_OWED
-            && self.to_server.len() < self.policy.file().limits.buffer_bytes
+            && self.to_server.len() < self.limits.buffer_bytes
     }
     /// Whether reading from the server makes sense now.
     pub fn wants_server(&self) -> bool {
-        self.phase != Phase::Closing && self.to_client.len() < self.policy.file().limits.buffer_bytes
+        self.phase != Phase::Closing && self.to_client.len() < self.limits.buffer_bytes
     }
     /// How far it is.
     pub fn status(&self) -> Status {

@@ -7,8 +7,8 @@ use super::state::Standing;
 use super::{Session, Ticket};
 use crate::metrics::Outcome;
 use crate::plan::{
-    self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Script, Snapshot, StatementKind, SubjectSource,
-    Use,
+    self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Script, Snapshot, Statement, StatementKind,
+    SubjectSource, Use,
 };
 use crate::policy::{Circumstances, Permit};
 use crate::value::Format;
@@ -140,6 +140,8 @@ impl Session {
             None
         } else if unresolved {
             Some(unresolvable())
+        } else if let Some(refusal) = self.too_long_to_plan(&script) {
+            Some(refusal)
         } else if !readable || !self.settings.client_utf8 || !self.settings.server_utf8 {
             Some(
                 Refusal::unsupported(
@@ -161,6 +163,18 @@ impl Session {
             snapshot,
             text,
             obstacle,
+        })
+    }
+
+    /// Why a script is not carried out that has a statement on protected columns which is longer than this session's limit.
+    fn too_long_to_plan(&self, script: &Script) -> Option<Refusal> {
+        let cap = self.limits.max_statement_bytes;
+        let long = |s: &Statement| !matches!(s.action, Action::Forward) && s.span.len() > cap;
+        script.statements.iter().any(long).then(|| {
+            let what = format!("a statement on protected columns is longer than {cap} bytes");
+            Refusal::unsupported(Reason::Limit, what)
+                .sqlstate(SqlState::PROGRAM_LIMIT_EXCEEDED)
+                .hint("Send large values as parameters, or fewer rows at once; or raise [limits] max_statement_bytes.")
         })
     }
 

@@ -134,7 +134,12 @@ pub(super) fn describe<'a>(
         let mut field = *field;
         match output {
             Output::Clear => check_unprotected(&[field], snapshot)?,
-            Output::Column { column, direct, hidden } => {
+            Output::Column {
+                column,
+                direct,
+                grouped,
+                hidden,
+            } => {
                 check_direct(&field, column, *direct, snapshot)?;
                 if column.mode.is_sealed() && field.type_oid != 17 && Some(field.type_oid) != snapshot.sealed_domain_oid
                 {
@@ -142,6 +147,12 @@ pub(super) fn describe<'a>(
                 }
                 if *hidden {
                     continue;
+                }
+                if *grouped
+                    && field.table == 0
+                    && let Some((table, attnum)) = place_of(column, snapshot)
+                {
+                    (field.table, field.attnum) = (table, attnum);
                 }
                 field.type_oid = column.logical_type.oid();
                 field.typlen = column.logical_type.typlen();
@@ -152,6 +163,13 @@ pub(super) fn describe<'a>(
         shown.push(field);
     }
     Ok(shown)
+}
+
+/// Table and number of a column, where the table has an OID already.
+fn place_of(column: &ColumnRef, snapshot: &Snapshot) -> Option<(u32, i16)> {
+    let relation = snapshot.relations.get(&column.name.relation).filter(|r| r.oid != 0)?;
+    let found = |c: &&crate::plan::schema::Column| c.protected.as_ref().is_some_and(|p| p.id == column.id);
+    Some((relation.oid, relation.columns.iter().find(found)?.attnum))
 }
 
 fn check_direct(field: &Field<'_>, column: &ColumnRef, direct: bool, snapshot: &Snapshot) -> Result<(), Refusal> {

@@ -45,7 +45,7 @@ impl Session {
                 Err(fault) => return self.malformed("server", &fault),
             };
             if input.len() < size {
-                if size > self.policy.file().limits.max_rewritten_message_bytes {
+                if size > self.limits.max_rewritten_message_bytes {
                     self.too_long(size);
                     continue;
                 }
@@ -97,7 +97,7 @@ impl Session {
 
     /// A message that would have to be rewritten is longer than pgward buffers.
     pub(super) fn too_long(&mut self, size: usize) {
-        let cap = self.policy.file().limits.max_rewritten_message_bytes;
+        let cap = self.limits.max_rewritten_message_bytes;
         self.fail(Refuse::plain(
             Refusal::unsupported(
                 Reason::Limit,

@@ -227,7 +227,6 @@ INSERT INTO kinds_sealed (id, c_float8) VALUES (110, '1e400') RETURNING c_float8
 -- error: 22008
 INSERT INTO kinds_sealed (id, c_date) VALUES (111, '2023-02-29') RETURNING c_date;
 
--- refused: value
 -- error: 22007
 INSERT INTO kinds_sealed (id, c_date) VALUES (112, 'not a date') RETURNING c_date;
 

@@ -90,7 +90,6 @@ SELECT id, email FROM people WHERE id = $1 OR email = $2;
 -- params: text[]:{kim@example.com,lee@example.com,NULL}
 SELECT id FROM people WHERE phone = ANY($1) OR id < 2 ORDER BY id;
 
--- known: ParameterDescription says text; PostgreSQL infers varchar from the list
 -- params: text:kim@example.com | text:lee@example.com
 SELECT id FROM people WHERE email IN ($1, $2) ORDER BY id;
 

@@ -115,7 +115,6 @@ UPDATE people SET email = NULL WHERE id = 1;
 -- error: 22001
 UPDATE people SET email = 'an-address-that-is-far-too-long-for-the-column-it-should-go-into@example.com' WHERE id = 1;
 
--- refused: value
 -- error: 22007
 UPDATE people SET birth = 'no date' WHERE id = 1;
 

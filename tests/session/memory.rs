@@ -399,3 +399,23 @@ fn portals_of_one_transaction_are_limited() {
     }
     assert_eq!(bound, 16_384);
 }
+
+#[test]
+fn statements_on_protected_columns_are_planned_up_to_a_limit() {
+    let mut s = Scripted::with_policy("app", true, "[limits]\nmax_statement_bytes = 1024\n");
+    let name = "x".repeat(2000);
+    s.client(&query(&format!("SELECT '{name}' FROM plain")));
+    assert_eq!(tags(&s.to_server()), "Q", "nothing protected in it");
+    s.server(&answers(&[(b'C', b"SELECT 0\0"), READY]));
+    s.client(&query(&format!(
+        "INSERT INTO customers (id, name) VALUES (1, '{name}')"
+    )));
+    s.answer_scope();
+    let sent = s.to_server();
+    assert!(!String::from_utf8_lossy(&sent[0].1).contains("xxx"));
+    let records = s.journal(true);
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].decision, AuditDecision::Refused);
+    s.client(&query("INSERT INTO customers (id, name) VALUES (1, 'x')"));
+    assert_eq!(s.journal(true)[0].decision, AuditDecision::Allowed);
+}

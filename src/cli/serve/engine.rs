@@ -11,7 +11,7 @@ use crate::crypto::root::RootKey;
 use crate::metrics::Metrics;
 use crate::net::{self, Databases};
 use crate::policy::Policy;
-use crate::policy::file::{ClientTls, File};
+use crate::policy::file::{ClientTls, File, Limits};
 use crate::session::Shared;
 use crate::session::handshake::TlsOffer;
 use arc_swap::ArcSwap;
@@ -178,8 +178,8 @@ impl Running {
     pub fn journal(&self) -> &Journal {
         &self.shared.journal
     }
-    /// Puts another policy in force. What the policy can't change while pgward runs (listeners, server, keys, journal, limits) is logged
-    /// and stays. Blocks.
+    /// Puts another policy in force. What the policy can't change while pgward runs (listeners, server, keys, journal, how
+    /// often the catalog is looked at) is logged and stays; limits change for new connections. Blocks.
     pub fn reload(&self, policy: Policy) -> Result<(), ReloadError> {
         let (answer, answered) = oneshot::channel();
         let command = Command::Reload(Box::new(policy), answer);
@@ -272,9 +272,6 @@ impl Engine {
                     let nudges = nudges.clone();
                     Box::new(move |name| nudge(&nudges, name))
                 },
-                max_clients: file.limits.max_clients,
-                authentication_timeout: Duration::from_secs(file.limits.authentication_timeout_seconds),
-                shutdown_grace: Duration::from_secs(file.limits.shutdown_grace_seconds),
                 workers: None,
             },
             shared.clone(),
@@ -332,9 +329,11 @@ impl Engine {
 
     async fn reload(&mut self, policy: Policy) -> Result<(), ReloadError> {
         let before = self.shared.policy.load_full();
-        for section in unchangeable(before.file(), policy.file()) {
-            tracing::warn!("[{section}] was changed: that takes effect at the next start");
+        // Against what this process began with: that is what still holds.
+        for what in unchangeable(&self.file, policy.file()) {
+            tracing::warn!("{what} differs: that takes effect at the next start");
         }
+        let limits = policy.file().limits;
         // Databases that are no longer declared too: their columns must lose what they were declared as.
         let names = self
             .databases
@@ -348,6 +347,9 @@ impl Engine {
         install(loaded, &self.databases, &self.shared.metrics);
         let version = policy.version().clone();
         self.shared.policy.store(Arc::new(policy));
+        if other_limits(before.file().limits, limits) {
+            tracing::info!("[limits] was changed: that takes effect for new connections");
+        }
         self.shared.metrics.policy_loaded(&version);
         self.watch_all();
         tracing::info!(version = %version, before = %before.version(), "the policy was reloaded");
@@ -456,25 +458,37 @@ fn client_tls(file: &File) -> Result<Option<net::ClientTls>, StartError> {
     Ok(Some(net::ClientTls { offer, config }))
 }
 
-/// Sections that differ and can't be changed while pgward runs.
+/// What differs and can't be changed while pgward runs.
 fn unchangeable(before: &File, after: &File) -> Vec<&'static str> {
     let text = |file: &File| {
         [
-            ("listen", format!("{:?}", file.listen)),
-            ("upstream", format!("{:?}", file.upstream)),
-            ("control", format!("{:?}", file.control)),
-            ("keys", format!("{:?}", file.keys)),
-            ("journal", format!("{:?}", file.journal)),
-            ("admin", format!("{:?}", file.admin)),
-            ("limits", format!("{:?}", file.limits)),
+            ("[listen]", format!("{:?}", file.listen)),
+            ("[upstream]", format!("{:?}", file.upstream)),
+            ("[control]", format!("{:?}", file.control)),
+            ("[keys]", format!("{:?}", file.keys)),
+            ("[journal]", format!("{:?}", file.journal)),
+            ("[admin]", format!("{:?}", file.admin)),
+            (
+                "limits.catalog_poll_seconds",
+                file.limits.catalog_poll_seconds.to_string(),
+            ),
         ]
     };
     text(before)
         .into_iter()
         .zip(text(after))
         .filter(|(before, after)| before != after)
-        .map(|((section, _), _)| section)
+        .map(|((what, _), _)| what)
         .collect()
+}
+
+/// Whether limits differ that do change while pgward runs.
+fn other_limits(before: Limits, after: Limits) -> bool {
+    let comparable = |limits| Limits {
+        catalog_poll_seconds: 0,
+        ..limits
+    };
+    comparable(before) != comparable(after)
 }
 
 fn journal_options(policy: &Policy, metrics: &Arc<Metrics>) -> Result<JournalOptions, StartError> {

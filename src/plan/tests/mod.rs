@@ -3,6 +3,7 @@
 mod golden;
 mod limits;
 mod literals;
+mod messages;
 mod names;
 mod plain;
 mod schema;

@@ -3,6 +3,7 @@
 use super::super::file::{self, ClientTls, UpstreamTls};
 use super::super::parse::{Faults, Outline};
 use super::{check_name, duplicates, not_empty};
+use crate::plan;
 
 /// Checks the sections that say how pgward runs, rather than who may do what.
 pub(super) fn settings(outline: &Outline, faults: &mut Faults) {
@@ -166,6 +167,13 @@ fn limits(limits: &file::Limits, faults: &mut Faults) {
         1,
     );
     at_least("catalog_poll_seconds", limits.catalog_poll_seconds, 1);
+    if limits.max_statement_bytes > plan::MAX_STATEMENT {
+        faults.add(
+            "limits.max_statement_bytes",
+            "is greater than what pgward plans",
+            format!("set at most {}", plan::MAX_STATEMENT),
+        );
+    }
     if limits.max_statement_bytes > limits.max_rewritten_message_bytes {
         faults.add(
             "limits.max_statement_bytes",

@@ -65,9 +65,23 @@ pub(super) fn parse(text: &[u8], order: Order) -> Result<Moment, Fault> {
     let mut reader = Reader::new(order);
     for index in 0..fields.count {
         let next = fields.kind(index + 1);
-        reader.field(fields.kind(index), fields.text(index), next)?;
+        match reader.field(fields.kind(index), fields.text(index), next) {
+            Err(Fault::Refused(_)) if !may_be_a_date(&fields) => return Err(Fault::Format),
+            result => result?,
+        }
     }
     reader.finish()
+}
+
+/// Whether PostgreSQL could find a date in it, whatever the settings say of its words: an abbreviation can be a time zone, but no zone makes a date.
+fn may_be_a_date(fields: &Fields) -> bool {
+    (0..fields.count).any(|index| {
+        fields.kind(index) != Kind::Word
+            || matches!(
+                keyword(fields.text(index)),
+                Some(Word::Unread(_) | Word::Infinity | Word::NegativeInfinity | Word::Epoch)
+            )
+    })
 }
 
 const YEAR: u16 = 1;

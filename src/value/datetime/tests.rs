@@ -68,6 +68,31 @@ fn what_needs_a_clock_or_a_guess_is_refused() {
 }
 
 #[test]
+fn what_no_setting_could_make_a_date_is_no_date() {
+    for ty in [
+        LogicalType::Date,
+        LogicalType::Timestamp(None),
+        LogicalType::Timestamptz(None),
+    ] {
+        for input in [
+            "no date",
+            "x",
+            "abc",
+            "never",
+            "kst",
+            "n/a",
+            "mon jan kst",
+            "allballs foo",
+        ] {
+            assert_eq!(through(ty, input, "ISO, MDY", "UTC"), Err("22007".into()), "{input}");
+        }
+        for input in ["foo now", "foo epoch", "foo 1", "foo j", "foo infinity"] {
+            assert_eq!(through(ty, input, "ISO, MDY", "UTC"), Err("0A000".into()), "{input}");
+        }
+    }
+}
+
+#[test]
 fn precision_rounds() {
     let ty = LogicalType::Timestamp(Some(0));
     let text = through(ty, "1999-12-31 23:59:59.5", "ISO, MDY", "UTC");
