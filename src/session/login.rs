@@ -69,20 +69,9 @@ fn purpose_option(options: &str) -> Option<String> {
     })
 }
 
-/// Whether the start-up asks for a replication connection.
-fn asks_replication(startup: &StartupMessage) -> bool {
-    startup.parameters.iter().any(|(name, value)| {
-        name == "replication"
-            && !matches!(
-                value.to_ascii_lowercase().as_str(),
-                "" | "off" | "false" | "no" | "0" | "f" | "n"
-            )
-    })
-}
-
 impl Session {
     pub(super) fn start(&mut self, startup: &StartupMessage) {
-        if asks_replication(startup) && self.database.catalog.load().protects_anything() {
+        if startup.asks_for_replication() && self.database.catalog.load().protects_anything() {
             compose::error(
                 self.to_client.tail(),
                 Severity::Fatal,
@@ -106,11 +95,9 @@ impl Session {
                         self.to_client.tail(),
                         Severity::Fatal,
                         SqlState::INVALID_AUTHORIZATION,
-                        "SCRAM can't be relayed: the client insists that channel binding was taken out of the server's offer",
+                        "SCRAM can't be relayed: the client would use channel binding, which can't reach through two TLS connections",
                         None,
-                        Some(
-                            "Set channel_binding=disable on the client, or use sslmode=disable towards pgward on a private link, or tls = \"disable\" towards a server on the same host. See docs/ERRORS.md#protocol",
-                        ),
+                        Some("Set channel_binding=disable on the client. See docs/ERRORS.md#channel-binding"),
                     );
                     compose::bare(self.to_server.tail(), b'X');
                     self.close();
