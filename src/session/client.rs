@@ -145,7 +145,11 @@ impl Session {
                 Ok(())
             }
             b'c' | b'f' => {
-                self.copy_in = false;
+                if self.copy_in {
+                    self.copy_in = false;
+                } else if !self.replies.is_empty() {
+                    self.replies.push_back(Reply::CopyEnd);
+                }
                 self.forward(frame);
                 Ok(())
             }

@@ -198,6 +198,8 @@ pub(super) enum Reply {
     Query(VecDeque<Expect>),
     /// FunctionCallResponse, then ReadyForQuery.
     FunctionCall,
+    /// Nothing: here the client sent CopyDone or CopyFail before it heard that the server is in COPY FROM STDIN. Never at the front.
+    CopyEnd,
 }
 
 /// A statement with which the server answers an error that pgward replaces by the refusal's own text: transaction
