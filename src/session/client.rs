@@ -3,7 +3,7 @@
 use super::aside::known_as;
 use super::refuse::Refuse;
 use super::standing::Standing;
-use super::state::{Name, PreparedBody, Reply};
+use super::state::{Name, Prepared, PreparedBody, Reply};
 use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
 use crate::wire::compose;
@@ -60,9 +60,17 @@ impl Session {
             return false;
         }
         let head = &input[HEADER.min(input.len())..];
+        let named = match tag {
+            b'P' => head.contains(&0),
+            b'B' => two_names(head).is_some(),
+            _ => true,
+        };
+        if !named && head.len() < LONGEST_NAMES && size > head.len() {
+            return false; // Which statement it is about is still to come.
+        }
         let unprotected = match tag {
             b'd' => true,
-            b'Q' | b'P' => !self.database.catalog.load().protects_anything() && size > 64 * 1024 && tag == b'Q',
+            b'Q' | b'P' if size > 64 * 1024 => !self.database.catalog.load().protects_anything(),
             b'B' if size > 64 * 1024 => match two_names(head) {
                 Some((_, name)) => match self.statements.get(known_as(name)).cloned() {
                     _ if self.is_statement_unsettled(known_as(name)) => false,
@@ -85,6 +93,14 @@ impl Session {
                 b'Q' => {
                     self.replies.push_back(Reply::Query(VecDeque::new()));
                     self.extended_open = false;
+                }
+                b'P' => {
+                    let Some(end) = head.iter().position(|b| *b == 0) else {
+                        return false;
+                    };
+                    let name: Name = known_as(&head[..end]).into();
+                    self.register_statement(name, Prepared::unread());
+                    self.extended_open = true;
                 }
                 b'B' => {
                     let Some((portal, statement)) = two_names(head) else {
@@ -203,6 +219,9 @@ impl Session {
 /// What libpq calls by message for large objects, none of which are protected. OIDs of built-in functions never change (pg_proc.dat):
 /// lo_open, lo_close, loread, lowrite, lo_lseek, lo_creat, lo_tell, lo_unlink, lo_create, lo_truncate, and the 64-bit ones.
 const LARGE_OBJECT_FUNCTIONS: [u32; 13] = [952, 953, 954, 955, 956, 957, 958, 964, 715, 1004, 3170, 3171, 3172];
+
+/// So much of a long Parse or Bind is waited for until its names are there.
+const LONGEST_NAMES: usize = 64 * 1024;
 
 /// The two names at the front of a Bind, once both are there.
 fn two_names(head: &[u8]) -> Option<(&[u8], &[u8])> {

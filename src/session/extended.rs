@@ -1,7 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close.
 
 use super::Session;
-use super::aside::{known_as, unclear_name, unsettled};
+use super::aside::{is_protected, known_as, unclear_name, unsettled};
 use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring, portal_read};
@@ -146,6 +146,7 @@ impl Session {
     pub(super) fn register_statement(&mut self, name: Name, prepared: Prepared) -> Arc<Prepared> {
         let prepared = Arc::new(prepared);
         let replaced = self.statements.insert(name.clone(), prepared.clone());
+        self.statement_taken |= replaced.as_deref().is_some_and(is_protected);
         self.replies.push_back(Reply::Parse { name, replaced });
         prepared
     }
@@ -405,6 +406,7 @@ impl Session {
             Reply::ClosePortal { name, replaced }
         } else {
             let replaced = self.statements.remove(&name);
+            self.statement_taken |= replaced.as_deref().is_some_and(is_protected);
             Reply::CloseStatement { name, replaced }
         };
         self.replies.push_back(reply);

@@ -313,6 +313,7 @@ impl Session {
             Some(Reply::Query(_) | Reply::FunctionCall | Reply::Sync) => false,
             _ => return Err(Self::unexpected(b'Z')),
         };
+        self.statement_taken &= !self.replies.is_empty();
         if ended {
             // Portals do not outlive their transaction.
             if !self.replies.iter().any(|r| matches!(r, Reply::Bind { .. })) {

@@ -19,6 +19,8 @@ pub(super) struct Prepared {
     /// The text, to plan it again when the catalog, the policy or the scope changes: PostgreSQL too resolves its names again then.
     pub(super) sql: Zeroizing<String>,
     pub(super) oids: Arc<[u32]>,
+    /// The text was too long to be looked at, and nothing was protected then: neither of the two above is kept.
+    pub(super) unread: bool,
     /// What it was last planned with.
     standing: Mutex<Standing>,
     /// Whether the server's description agreed with the plan.
@@ -59,8 +61,25 @@ impl Prepared {
             body,
             sql,
             oids,
+            unread: false,
             standing: Mutex::new(standing),
             verified: AtomicU8::new(0),
+        }
+    }
+    /// One that went to the server as it came, in a database where nothing is protected.
+    pub(super) fn unread() -> Self {
+        let body = PreparedBody::Forward {
+            kind: StatementKind::Other,
+            effects: Effects::default(),
+        };
+        let standing = Standing {
+            version: 0,
+            scope: None,
+        };
+        let prepared = Self::new(body, Zeroizing::default(), Arc::default(), standing);
+        Self {
+            unread: true,
+            ..prepared
         }
     }
     pub(super) fn standing(&self) -> Standing {
