@@ -155,7 +155,7 @@ fn messages_of(size: usize) {
     assert_eq!((answer[2].length, answer[2].filler), (size + 6, size));
     check("Bind and DataRow");
 
-    // CopyData up (one row a MiB would be stored if it passed the condition) and down.
+    // CopyData up (one row, which the condition keeps from being stored) and down.
     protected.short(b'Q', b"COPY notes FROM STDIN WHERE body < 'a'\0");
     protected.send(b'd', b"", size, b"\n");
     protected.short(b'c', b"");

@@ -329,6 +329,15 @@ impl Session {
             PreparedBody::Protected {
                 plan, kind, effects, ..
             } => {
+                // The server makes text of values, and values of text, by the settings of this moment.
+                if !self.lookout.is_scope_known()
+                    && plan::depends_on_style(&plan.accesses)
+                    && !self.lookout.take_failed()
+                    && self.ask(true)
+                {
+                    self.park(b'E', frame);
+                    return Ok(());
+                }
                 let permits = match self.decide(plan) {
                     Ok(permits) => permits,
                     Err((refusal, rule)) => {
