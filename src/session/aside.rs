@@ -54,12 +54,13 @@ impl Session {
     /// one that stands before a Sync that isn't answered.
     pub(super) fn is_statement_unsettled(&self, name: &[u8]) -> bool {
         // Without this a pipeline of n statements would cost n² steps.
-        self.statement_taken && self.is_unsettled(|reply| match reply {
-            Reply::Parse { name: taken, replaced } | Reply::CloseStatement { name: taken, replaced } => {
-                (**taken == *name).then(|| replaced.as_deref().is_some_and(is_protected))
-            }
-            _ => None,
-        })
+        self.statement_taken
+            && self.is_unsettled(|reply| match reply {
+                Reply::Parse { name: taken, replaced } | Reply::CloseStatement { name: taken, replaced } => {
+                    (**taken == *name).then(|| replaced.as_deref().is_some_and(is_protected))
+                }
+                _ => None,
+            })
     }
 
     /// The same for a portal.

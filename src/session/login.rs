@@ -199,6 +199,11 @@ impl Session {
             b"server_encoding" => self.settings.server_utf8 = value == b"UTF8",
             b"standard_conforming_strings" => self.settings.standard_conforming_strings = value == b"on",
             b"DateStyle" => self.settings.style.date_style = text(),
+            b"server_version" => {
+                let digits = text().chars().take_while(char::is_ascii_digit).collect::<String>();
+                // Unknown: as the newest, with which the least is read.
+                self.settings.style.server_major = digits.parse().unwrap_or(u16::MAX);
+            }
             b"TimeZone" => self.settings.style.time_zone = text(),
             b"search_path" => self.lookout.scope_stale(),
             _ => {}
