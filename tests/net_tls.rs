@@ -2,146 +2,14 @@
 
 mod support;
 
+#[path = "support/tls.rs"]
+mod tls;
+
 use pgward::cli::cluster::Auth;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rcgen::ExtendedKeyUsagePurpose;
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-use support::{Options, World, text};
-
-/// An authority with what it issued: for pgward, for the server (both `localhost` and `127.0.0.1`) and for a client.
-struct Authority {
-    dir: tempfile::TempDir,
-    ca: String,
-}
-
-struct Issued {
-    chain: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> (Self, CertifiedIssuer<'static, KeyPair>) {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority of a test");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let authority = Self {
-            dir: tempfile::tempdir().unwrap(),
-            ca: issuer.pem(),
-        };
-        authority.write("ca.crt", &authority.ca);
-        (authority, issuer)
-    }
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path(name);
-        std::fs::write(&path, text).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&path, mode).unwrap();
-        path
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
-fn issue(issuer: &CertifiedIssuer<'_, KeyPair>, names: &[&str], usage: ExtendedKeyUsagePurpose) -> Issued {
-    let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
-    params.extended_key_usages = vec![usage];
-    params.distinguished_name.push(DnType::CommonName, names[0]);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, issuer).unwrap();
-    Issued {
-        chain: certificate.pem(),
-        key: key.serialize_pem(),
-    }
-}
-
-/// A world whose pgward speaks TLS to clients in this mode, with `more` lines for `[listen]`.
-fn world(tls: &str, more: &str) -> (World, Authority, Issued) {
-    let (authority, issuer) = Authority::new();
-    let server = issue(
-        &issuer,
-        &["localhost", "127.0.0.1"],
-        ExtendedKeyUsagePurpose::ServerAuth,
-    );
-    let client = issue(&issuer, &["client"], ExtendedKeyUsagePurpose::ClientAuth);
-    let cert = authority.write("pgward.crt", &server.chain);
-    let key = authority.write("pgward.key", &server.key);
-    let listen = format!(
-        "tls = \"{tls}\"\ntls_cert = \"{}\"\ntls_key = \"{}\"\n{}",
-        cert.display(),
-        key.display(),
-        more.replace("{ca}", &authority.path("ca.crt").display().to_string()),
-    );
-    let world = World::start(Options {
-        listen,
-        ..Default::default()
-    });
-    (world, authority, client)
-}
-
-fn with_ssl(world: &World, mode: &str) -> String {
-    world
-        .through("app")
-        .replace("sslmode=disable", &format!("sslmode={mode} gssencmode=disable"))
-        .replace("host=127.0.0.1", "host=localhost")
-}
-
-fn config(authority: &Authority, alpn: &[&[u8]], client: Option<&Issued>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(authority.ca.as_bytes()).unwrap())
-        .unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    let mut config = match client {
-        None => builder.with_no_client_auth(),
-        Some(issued) => builder
-            .with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(issued.chain.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
-            )
-            .unwrap(),
-    };
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    Arc::new(config)
-}
-
-fn connect(world: &World) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", world.port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream
-}
-
-fn secure(stream: TcpStream, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
-    let name = ServerName::try_from("localhost").unwrap();
-    StreamOwned::new(ClientConnection::new(config, name).unwrap(), stream)
-}
-
-const STARTUP: &[u8] = b"\0\0\0\x1F\0\x03\0\0user\0app\0database\0app\0\0";
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
-
-/// Sends a start-up packet; the first bytes of the answer, or none if the connection was closed.
-fn greet(stream: &mut (impl Read + Write)) -> Vec<u8> {
-    let mut answer = vec![0; 512];
-    let read = stream
-        .write_all(STARTUP)
-        .and_then(|()| stream.flush())
-        .and_then(|()| stream.read(&mut answer))
-        .unwrap_or(0);
-    answer.truncate(read);
-    answer
-}
+use support::{World, text};
+use tls::*;
 
 #[test]
 fn wire_03_direct_tls_needs_alpn() {
@@ -226,23 +94,6 @@ fn clients_must_show_a_certificate_where_an_authority_is_given() {
     assert!(greet(&mut forged).is_empty());
 }
 
-/// A world whose server offers TLS, and pgward with these lines of `[upstream]`.
-fn upstream_world(server_tls: bool, auth: Auth, upstream: &str) -> (World, Authority) {
-    let (authority, issuer) = Authority::new();
-    let server = issue(
-        &issuer,
-        &["localhost", "127.0.0.1"],
-        ExtendedKeyUsagePurpose::ServerAuth,
-    );
-    let world = World::prepare(Options {
-        auth,
-        server_tls: server_tls.then_some((server.chain, server.key)),
-        upstream: upstream.replace("{ca}", &authority.path("ca.crt").display().to_string()),
-        ..Default::default()
-    });
-    (world, authority)
-}
-
 fn speaks_tls_upstream(world: &World) -> String {
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     text(&world.psql(&world.through("app"), &["-c", sql]))
@@ -263,14 +114,6 @@ fn upstream_tls_in_every_mode() {
     let (mut world, _authority) = upstream_world(false, Auth::Trust, "tls = \"prefer\"\n");
     world.serve();
     assert_eq!(speaks_tls_upstream(&world), "f\n");
-}
-
-#[test]
-fn wire_06_scram_is_relayed_to_a_server_with_tls() {
-    let (mut world, _authority) = upstream_world(true, Auth::ScramSha256, "tls = \"require\"\n");
-    world.serve();
-    // In clear to pgward, the client sends the flag "n" and the server takes it.
-    assert_eq!(speaks_tls_upstream(&world), "t\n");
 }
 
 #[test]

@@ -76,11 +76,17 @@ fn its_own_catalog_queries_work() {
     );
     for command in ["\\d", "\\dt+", "\\d customers", "\\du", "\\df", "\\l", "\\dn", "\\di"] {
         let out = world.psql(&world.through("app"), &["-c", command]);
-        assert!(
-            out.status.success() && !text(&out).contains("ERROR"),
-            "{command}: {}",
-            text(&out)
-        );
+        // A psql older than the server asks for columns of the catalog that are gone (`\\l` of psql 15 at a server 18): so it does directly.
+        let direct = world.psql(&world.around("app"), &["-c", command]);
+        if direct.status.success() {
+            assert!(
+                out.status.success() && !text(&out).contains("ERROR"),
+                "{command}: {}",
+                text(&out)
+            );
+        } else {
+            assert_eq!(text(&out), text(&direct), "{command}");
+        }
     }
 }
 

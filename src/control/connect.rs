@@ -1,6 +1,7 @@
 //! pgward's own connections to the server: one role (`[control] user`), TCP or Unix socket, TLS as for the clients' sessions.
 
 use super::ControlError;
+use super::binding::MakeBound;
 use super::tls::client_config;
 use crate::policy::file::{File, UpstreamTls};
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +9,6 @@ use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
 /// How long a log-in may take, name resolution and TLS included.
@@ -55,8 +55,7 @@ pub async fn connect(file: &File, database: &str) -> Result<Client, ControlError
                     UpstreamTls::Prefer | UpstreamTls::Disable => SslMode::Prefer,
                     UpstreamTls::Require | UpstreamTls::VerifyFull => SslMode::Require,
                 });
-                let tls = MakeRustlsConnect::new(tls.as_ref().clone());
-                let (client, connection) = config.connect(tls).await.map_err(fault)?;
+                let (client, connection) = config.connect(MakeBound(tls)).await.map_err(fault)?;
                 spawn(connection);
                 Ok::<Client, ControlError>(client)
             }

@@ -1,6 +1,7 @@
 //! pgward's own log-in at the server: the connection, the stored keyring and the column ids in the control database, the storage
 //! domain in the application database.
 
+mod binding;
 pub mod connect;
 pub mod domain;
 pub mod init;

@@ -241,7 +241,7 @@ impl Front {
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "replication connections are refused where columns are protected",
             )
-            .hint("Let replication connect to the PostgreSQL server itself."));
+            .hint("Let replication connect to the PostgreSQL server itself. See docs/ERRORS.md#protocol"));
         }
         Ok(())
     }

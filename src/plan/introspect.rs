@@ -104,10 +104,11 @@ SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.te
 (SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
 pg_catalog.current_setting('bytea_output'), pg_catalog.current_setting('extra_float_digits'), \
 EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
-AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]))::pg_catalog.text";
+AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]))::pg_catalog.text, \
+pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('TimeZone')";
 
 /// See [`SCOPE_QUERY`].
-pub const SCOPE_COLUMNS: usize = 5;
+pub const SCOPE_COLUMNS: usize = 7;
 
 /// What the policy declares for one database, with the ids that the control database assigned.
 #[derive(Clone, Debug, Default)]
@@ -150,12 +151,25 @@ pub struct ScopeProbe {
     pub extra_float_digits: i32,
     /// Whether this session has temporary relations: then the shared snapshot, which knows none, does not describe it.
     pub temp_relations: bool,
+    /// `DateStyle`; the server reports it too, but only with the next ReadyForQuery.
+    pub date_style: String,
+    /// `TimeZone`; likewise.
+    pub time_zone: String,
 }
 
 impl ScopeProbe {
     /// Reads the row of [`SCOPE_QUERY`]. An error is a row that doesn't fit.
     pub fn parse(row: &[Option<&[u8]>]) -> Result<Self, String> {
-        let [schemas, temp_schema, bytea_output, extra_float_digits, temp_relations] = row else {
+        let [
+            schemas,
+            temp_schema,
+            bytea_output,
+            extra_float_digits,
+            temp_relations,
+            date_style,
+            time_zone,
+        ] = row
+        else {
             return Err(format!(
                 "the row of settings has {} columns, not {SCOPE_COLUMNS}",
                 row.len()
@@ -180,6 +194,8 @@ impl ScopeProbe {
                 .parse()
                 .map_err(|_| "extra_float_digits is not a number".to_owned())?,
             temp_relations: text(*temp_relations, "temporary relations")? == "true",
+            date_style: text(*date_style, "DateStyle")?.to_owned(),
+            time_zone: text(*time_zone, "TimeZone")?.to_owned(),
         })
     }
 }

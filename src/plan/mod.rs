@@ -84,7 +84,7 @@ pub fn plan(input: PlanInput<'_>) -> Script {
     }
     let mut overlay = Overlay::default();
     // Whether an earlier statement of the script may have changed what names mean: all are planned before any is carried out.
-    let mut moved = false;
+    let mut moved = Moved::default();
     let statements = source
         .statements()
         .iter()
@@ -199,12 +199,21 @@ fn refused_script(span: std::ops::Range<usize>) -> Script {
     }
 }
 
+/// What earlier statements of the same text may have changed.
+#[derive(Default)]
+struct Moved {
+    /// What names mean.
+    names: bool,
+    /// How values are written as text.
+    style: bool,
+}
+
 fn statement(
     source: &Source<'_>,
     place: &Place,
     input: &PlanInput<'_>,
     overlay: &mut Overlay,
-    moved: &mut bool,
+    moved: &mut Moved,
 ) -> Statement {
     let class = classify::classify(source, place);
     let touch = classify::touch(source, place, input, &class);
@@ -225,7 +234,7 @@ fn statement(
         .hint("Keep the name: keys and rights follow it.");
         let redacted = source.redact(&place.span);
         (refuse_with(refusal, Vec::new(), redacted), Effects::default())
-    } else if *moved && touch.any() && classify::needs_scope(source, place, input) {
+    } else if moved.names && touch.any() && classify::needs_scope(source, place, input) {
         let accesses = classify::accesses(source, place, input, overlay);
         (
             refuse_with(names_moved(), accesses, source.redact(&place.span)),
@@ -236,7 +245,14 @@ fn statement(
     } else {
         (Action::Forward, Effects::default())
     };
-    *moved |= classify::moves_names(source, place, &class, touch);
+    let action = match action {
+        Action::Protected(plan) if moved.style && depends_on_style(&plan.accesses) => {
+            refuse_with(style_moved(), plan.accesses.clone(), source.redact(&place.span))
+        }
+        action => action,
+    };
+    moved.names |= classify::moves_names(source, place, &class, touch);
+    moved.style |= class.effects.scope;
     Statement {
         span: place.span.clone(),
         kind: class.kind,
@@ -505,6 +521,21 @@ fn unparsable() -> Refusal {
         "the statement names a protected table and uses syntax that pgward does not read",
     )
     .hint("Write the statement in simpler SQL, or take the protected table into a statement of its own.")
+}
+
+/// Whether what is read, searched or written has a text form that settings decide on.
+pub fn depends_on_style(accesses: &[Access]) -> bool {
+    accesses
+        .iter()
+        .any(|access| access.column.logical_type.depends_on_style())
+}
+
+fn style_moved() -> Refusal {
+    Refusal::unsupported(
+        Reason::Catalog,
+        "an earlier statement of the same message may change how the protected values are written (DateStyle, TimeZone, …)",
+    )
+    .hint("Send the statements in messages of their own.")
 }
 
 fn names_moved() -> Refusal {

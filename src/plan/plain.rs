@@ -102,7 +102,10 @@ pub fn plain(sql: &[u8], snapshot: &Snapshot, standard: bool, utf8: bool) -> Opt
                 Before::Definition
             }
             b'(' => {
-                if matches!(before, Before::Start | Before::Definition | Before::Name { defined: false }) {
+                if matches!(
+                    before,
+                    Before::Start | Before::Definition | Before::Name { defined: false }
+                ) {
                     return None;
                 }
                 depth += 1;

@@ -16,7 +16,7 @@ pub(super) fn known_as(name: &[u8]) -> &[u8] {
     name.get(..MAX_NAME).unwrap_or(name)
 }
 
-fn is_protected(statement: &Prepared) -> bool {
+pub(super) fn is_protected(statement: &Prepared) -> bool {
     matches!(statement.body, PreparedBody::Protected { .. })
 }
 
@@ -55,12 +55,14 @@ impl Session {
     /// Whether the name may mean a protected statement all the same, because a message that took it away from one may yet fail or be discarded:
     /// one that stands before a Sync that isn't answered.
     pub(super) fn is_statement_unsettled(&self, name: &[u8]) -> bool {
-        self.is_unsettled(|reply| match reply {
-            Reply::Parse { name: taken, replaced } | Reply::CloseStatement { name: taken, replaced } => {
-                names::same(taken, name).then(|| replaced.as_deref().is_some_and(is_protected))
-            }
-            _ => None,
-        })
+        // Without this a pipeline of n statements would cost n² steps.
+        self.statement_taken
+            && self.is_unsettled(|reply| match reply {
+                Reply::Parse { name: taken, replaced } | Reply::CloseStatement { name: taken, replaced } => {
+                    names::same(taken, name).then(|| replaced.as_deref().is_some_and(is_protected))
+                }
+                _ => None,
+            })
     }
 
     /// The same for a portal.

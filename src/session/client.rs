@@ -3,7 +3,7 @@
 use super::aside::known_as;
 use super::refuse::Refuse;
 use super::standing::Standing;
-use super::state::{Name, PreparedBody, Reply};
+use super::state::{Keeping, Name, Prepared, PreparedBody, Reply};
 use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
 use crate::wire::compose;
@@ -11,6 +11,7 @@ use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use crate::wire::sqlstate::SqlState;
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 impl Session {
     /// Takes whole frames from the front of what the client sent; leaves an incomplete one (or, under back-pressure, more).
@@ -60,9 +61,17 @@ impl Session {
             return false;
         }
         let head = &input[HEADER.min(input.len())..];
+        let named = match tag {
+            b'P' => head.contains(&0),
+            b'B' => two_names(head).is_some(),
+            _ => true,
+        };
+        if !named && head.len() < LONGEST_NAMES && size > head.len() {
+            return false; // Which statement it is about is still to come.
+        }
         let unprotected = match tag {
             b'd' => true,
-            b'Q' | b'P' => !self.database.catalog.load().protects_anything() && size > 64 * 1024 && tag == b'Q',
+            b'Q' | b'P' if size > 64 * 1024 => !self.database.catalog.load().protects_anything(),
             b'B' if size > 64 * 1024 => match two_names(head) {
                 Some((_, name)) => match self.statements.get(known_as(name)).cloned() {
                     _ if self.is_statement_unsettled(known_as(name)) => false,
@@ -85,6 +94,21 @@ impl Session {
                 b'Q' => {
                     self.replies.push_back(Reply::Query(VecDeque::new()));
                     self.extended_open = false;
+                }
+                b'P' => {
+                    let Some(end) = head.iter().position(|b| *b == 0) else {
+                        return false;
+                    };
+                    let name: Name = known_as(&head[..end]).into();
+                    let cost = Keeping::cost(&name, 0, &[]);
+                    if let Err(refusal) = self.check_room(&name, cost) {
+                        self.refuse_message(false, Refuse::plain(refusal));
+                        self.client_stream = Some((size, Stream::Discard));
+                        return true;
+                    }
+                    let kept = self.keeping.take(cost);
+                    self.register_statement(name, Arc::new(Prepared::unread(kept)));
+                    self.extended_open = true;
                 }
                 b'B' => {
                     let Some((portal, statement)) = two_names(head) else {
@@ -145,7 +169,11 @@ impl Session {
                 Ok(())
             }
             b'c' | b'f' => {
-                self.copy_in = false;
+                if self.copy_in {
+                    self.copy_in = false;
+                } else if !self.replies.is_empty() {
+                    self.replies.push_back(Reply::CopyEnd);
+                }
                 self.forward(frame);
                 Ok(())
             }
@@ -199,6 +227,9 @@ impl Session {
 /// What libpq calls by message for large objects, none of which are protected. OIDs of built-in functions never change (pg_proc.dat):
 /// lo_open, lo_close, loread, lowrite, lo_lseek, lo_creat, lo_tell, lo_unlink, lo_create, lo_truncate, and the 64-bit ones.
 const LARGE_OBJECT_FUNCTIONS: [u32; 13] = [952, 953, 954, 955, 956, 957, 958, 964, 715, 1004, 3170, 3171, 3172];
+
+/// So much of a long Parse or Bind is waited for until its names are there.
+const LONGEST_NAMES: usize = 64 * 1024;
 
 /// The two names at the front of a Bind, once both are there.
 fn two_names(head: &[u8]) -> Option<(&[u8], &[u8])> {

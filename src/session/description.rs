@@ -62,7 +62,12 @@ impl Session {
                         .enumerate()
                         .map(|(index, param)| {
                             param.type_oid.unwrap_or_else(|| {
-                                let carrier = plan.server_params.iter().position(|p| p.from == index);
+                                // Usually the one of the same number: there can be 65,535.
+                                let same = plan.server_params.get(index).filter(|p| p.from == index);
+                                let carrier = match same {
+                                    Some(_) => Some(index),
+                                    None => plan.server_params.iter().position(|p| p.from == index),
+                                };
                                 carrier.and_then(|at| server.get(at)).copied().unwrap_or(25)
                             })
                         })

@@ -1,8 +1,8 @@
 //! Errors: the server's own, without what may hold values; and those that pgward makes of its answers.
 
 use super::Session;
-use super::refuse::Refuse;
 use super::names::Named;
+use super::refuse::Refuse;
 use super::state::{Expect, Name, Prepared, PreparedBody, Refused, Reply, Running};
 use crate::plan::{Access, Mode, NameScope, Refusal, Use};
 use crate::policy::Circumstances;

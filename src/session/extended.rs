@@ -1,7 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close.
 
 use super::Session;
-use super::aside::{known_as, unclear_name, unsettled};
+use super::aside::{is_protected, known_as, unclear_name, unsettled};
 use super::forget::MAX_COLUMNS;
 use super::planning::Planned;
 use super::records::{self};
@@ -176,7 +176,13 @@ impl Session {
             forgets: None,
         };
         let kept = self.keeping.take(cost);
-        Some(Arc::new(Prepared::new(body, Zeroizing::new(sql.into()), oids, standing, kept)))
+        Some(Arc::new(Prepared::new(
+            body,
+            Zeroizing::new(sql.into()),
+            oids,
+            standing,
+            kept,
+        )))
     }
 
     /// Keeps a statement whose Parse goes to the server now.
@@ -195,8 +201,9 @@ impl Session {
         prepared
     }
 
-    fn register_statement(&mut self, name: Name, prepared: Arc<Prepared>) {
+    pub(super) fn register_statement(&mut self, name: Name, prepared: Arc<Prepared>) {
         let replaced = self.statements.insert(name.clone(), prepared);
+        self.statement_taken |= replaced.as_deref().is_some_and(is_protected);
         self.replies.push_back(Reply::Parse { name, replaced });
     }
 
@@ -376,6 +383,15 @@ impl Session {
             PreparedBody::Protected {
                 plan, kind, effects, ..
             } => {
+                // The server makes text of values, and values of text, by the settings of this moment.
+                if !self.lookout.is_scope_known()
+                    && plan::depends_on_style(&plan.accesses)
+                    && !self.lookout.take_failed()
+                    && self.ask(true)
+                {
+                    self.park(b'E', frame);
+                    return Ok(());
+                }
                 let permits = match self.decide(plan) {
                     Ok(permits) => permits,
                     Err((refusal, rule)) => {
@@ -473,6 +489,7 @@ impl Session {
             Reply::ClosePortal { name, replaced }
         } else {
             let replaced = self.statements.remove(&name);
+            self.statement_taken |= replaced.as_deref().is_some_and(is_protected);
             Reply::CloseStatement { name, replaced }
         };
         self.replies.push_back(reply);

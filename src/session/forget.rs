@@ -103,7 +103,9 @@ impl Session {
         }
         if self.portals.len() <= 1 {
             // The usual case, also in a pipeline, whose next Bind takes the same name: not worth a look at all that is pending.
-            let Some((name, _)) = self.portals.iter().next() else { return };
+            let Some((name, _)) = self.portals.iter().next() else {
+                return;
+            };
             let mut pending = self.replies.iter_mut().filter_map(portal_taken);
             match pending.find(|(taken, _)| names::same(taken, name)) {
                 Some((_, replaced)) => *replaced = None,

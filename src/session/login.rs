@@ -69,20 +69,9 @@ fn purpose_option(options: &str) -> Option<String> {
     })
 }
 
-/// Whether the start-up asks for a replication connection.
-fn asks_replication(startup: &StartupMessage) -> bool {
-    startup.parameters.iter().any(|(name, value)| {
-        name == "replication"
-            && !matches!(
-                value.to_ascii_lowercase().as_str(),
-                "" | "off" | "false" | "no" | "0" | "f" | "n"
-            )
-    })
-}
-
 impl Session {
     pub(super) fn start(&mut self, startup: &StartupMessage) {
-        if asks_replication(startup) && self.database.catalog.load().protects_anything() {
+        if startup.asks_for_replication() && self.database.catalog.load().protects_anything() {
             compose::error(
                 self.to_client.tail(),
                 Severity::Fatal,
@@ -106,11 +95,9 @@ impl Session {
                         self.to_client.tail(),
                         Severity::Fatal,
                         SqlState::INVALID_AUTHORIZATION,
-                        "SCRAM can't be relayed: the client insists that channel binding was taken out of the server's offer",
+                        "SCRAM can't be relayed: the client would use channel binding, which can't reach through two TLS connections",
                         None,
-                        Some(
-                            "Set channel_binding=disable on the client, or use sslmode=disable towards pgward on a private link, or tls = \"disable\" towards a server on the same host. See docs/ERRORS.md#protocol",
-                        ),
+                        Some("Set channel_binding=disable on the client. See docs/ERRORS.md#channel-binding"),
                     );
                     compose::bare(self.to_server.tail(), b'X');
                     self.close();
@@ -212,6 +199,11 @@ impl Session {
             b"server_encoding" => self.settings.server_utf8 = value == b"UTF8",
             b"standard_conforming_strings" => self.settings.standard_conforming_strings = value == b"on",
             b"DateStyle" => self.settings.style.date_style = text(),
+            b"server_version" => {
+                let digits = text().chars().take_while(char::is_ascii_digit).collect::<String>();
+                // Unknown: as the newest, with which the least is read.
+                self.settings.style.server_major = digits.parse().unwrap_or(u16::MAX);
+            }
             b"TimeZone" => self.settings.style.time_zone = text(),
             b"search_path" => self.lookout.scope_stale(),
             _ => {}

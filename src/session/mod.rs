@@ -194,6 +194,8 @@ pub struct Session {
     skipping: bool,
     /// The client was given an error that the server doesn't know of: nothing more reaches it until ReadyForQuery.
     mute: bool,
+    /// A Parse or Close that may not be answered yet took a name from a protected statement.
+    statement_taken: bool,
     /// The client is in COPY FROM STDIN.
     copy_in: bool,
     /// The rest of a long frame.
@@ -257,6 +259,7 @@ impl Session {
             extended_open: false,
             skipping: false,
             mute: false,
+            statement_taken: false,
             copy_in: false,
             client_stream: None,
             server_stream: None,

@@ -50,6 +50,10 @@ impl Lookout {
     pub(super) fn is_asking(&self) -> bool {
         !self.asking.is_empty()
     }
+    /// Whether names and the look of values are known as they are now.
+    pub(super) fn is_scope_known(&self) -> bool {
+        self.scope_known
+    }
     pub(super) fn scope_stale(&mut self) {
         self.scope_known = false;
     }
@@ -194,6 +198,8 @@ impl Session {
                 self.lookout.scope_known = true;
                 self.settings.style.bytea_hex = probe.bytea_hex;
                 self.settings.style.extra_float_digits = probe.extra_float_digits;
+                self.settings.style.date_style = probe.date_style;
+                self.settings.style.time_zone = probe.time_zone;
                 if probe.temp_relations != self.lookout.temp_relations
                     || probe.temp_relations && self.lookout.private.is_none()
                 {

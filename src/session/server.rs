@@ -119,7 +119,7 @@ impl Session {
         if self.phase == Phase::Login {
             return self.login_from_server(tag, frame);
         }
-        match tag {
+        let result = match tag {
             // A notice may quote a value ("identifier … will be truncated").
             b'N' if self.hides_notices() => Ok(()),
             b'N' | b'A' => {
@@ -134,7 +134,11 @@ impl Session {
             b'E' => self.error(frame),
             b'Z' => self.ready(frame),
             _ => self.answer(tag, frame),
+        };
+        while matches!(self.replies.front(), Some(Reply::CopyEnd)) {
+            self.replies.pop_front();
         }
+        result
     }
 
     pub(super) fn unexpected(tag: u8) -> Malformed {
@@ -246,10 +250,13 @@ impl Session {
         }
     }
 
-    /// During COPY FROM STDIN the server ignores Sync (WIRE 26): those sent ahead get no answer.
+    /// During COPY FROM STDIN the server ignores Sync (WIRE 26): those sent ahead get no answer. The end may have been sent ahead too.
     pub(super) fn begin_copy_in(&mut self) {
-        self.copy_in = true;
         while matches!(self.replies.front(), Some(Reply::Sync)) {
+            self.replies.pop_front();
+        }
+        self.copy_in = !matches!(self.replies.front(), Some(Reply::CopyEnd));
+        if !self.copy_in {
             self.replies.pop_front();
         }
     }
@@ -273,7 +280,7 @@ impl Session {
                 match tag {
                     b'T' => self.plain_description(frame, false)?,
                     b'G' | b'W' => {
-                        self.copy_in = true;
+                        self.begin_copy_in();
                         self.emit(frame);
                     }
                     b'D' | b'C' | b'I' | b'd' | b'c' | b'H' => self.emit(frame),
@@ -318,6 +325,7 @@ impl Session {
             Some(Reply::Query(_) | Reply::FunctionCall | Reply::Sync) => false,
             _ => return Err(Self::unexpected(b'Z')),
         };
+        self.statement_taken &= !self.replies.is_empty();
         if ended {
             self.forget_portals();
             if !own {

@@ -38,6 +38,13 @@ impl Session {
     /// Whether `statement` may be bound.
     pub(super) fn standing(&mut self, statement: &Prepared) -> Standing {
         let snapshot = self.snapshot();
+        if statement.unread {
+            // What it touches is not known: it stands as long as there is nothing to touch.
+            return match snapshot.protects_anything() {
+                true => Standing::Changed,
+                false => Standing::Holds,
+            };
+        }
         let last = statement.standing();
         let version = snapshot.version;
         let touches = match last {

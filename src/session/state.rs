@@ -19,6 +19,8 @@ pub(super) struct Prepared {
     /// The text, to plan it again when the catalog, the policy or the scope changes: PostgreSQL too resolves its names again then.
     pub(super) sql: Zeroizing<Box<str>>,
     pub(super) oids: Arc<[u32]>,
+    /// The text was too long to be looked at, and nothing was protected then: neither of the two above is kept.
+    pub(super) unread: bool,
     /// What it was last planned with.
     standing: Mutex<Standing>,
     /// Whether the server's description agreed with the plan.
@@ -110,6 +112,7 @@ impl Prepared {
             body,
             sql,
             oids,
+            unread: false,
             standing: Mutex::new(standing),
             verified: AtomicU8::new(0),
             kept,
@@ -118,6 +121,23 @@ impl Prepared {
     /// What it takes.
     pub(super) fn bytes(&self) -> usize {
         self.kept.bytes
+    }
+    /// One that went to the server as it came, in a database where nothing is protected.
+    pub(super) fn unread(kept: Kept) -> Self {
+        let body = PreparedBody::Forward {
+            kind: StatementKind::Other,
+            effects: Effects::default(),
+            forgets: None,
+        };
+        let standing = Standing {
+            version: 0,
+            scope: None,
+        };
+        let prepared = Self::new(body, Zeroizing::default(), Arc::default(), standing, kept);
+        Self {
+            unread: true,
+            ..prepared
+        }
     }
     pub(super) fn standing(&self) -> Standing {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,7 +148,7 @@ impl Prepared {
     /// Whether it was found to be forwarded whatever its names mean, in this version of the catalog.
     pub(super) fn is_forwarded_whatever_the_scope(&self, version: u64) -> bool {
         let standing = Standing { version, scope: None };
-        matches!(self.body, PreparedBody::Forward { .. }) && self.standing() == standing
+        matches!(self.body, PreparedBody::Forward { .. }) && !self.unread && self.standing() == standing
     }
     pub(super) fn verified(&self) -> Verified {
         match self.verified.load(Ordering::Relaxed) {
@@ -265,6 +285,8 @@ pub(super) enum Reply {
     Query(VecDeque<Expect>),
     /// FunctionCallResponse, then ReadyForQuery.
     FunctionCall,
+    /// Nothing: here the client sent CopyDone or CopyFail before it heard that the server is in COPY FROM STDIN. Never at the front.
+    CopyEnd,
 }
 
 /// A statement with which the server answers an error that pgward replaces by the refusal's own text: transaction

@@ -26,6 +26,14 @@ const HEADER: i32 = 4;
 const MAX_LENGTH: u32 = 10_485_760;
 
 impl LogicalType {
+    /// Whether a value's text form depends on settings (DateStyle, TimeZone, bytea_output, extra_float_digits).
+    pub fn depends_on_style(self) -> bool {
+        matches!(
+            self,
+            Self::Date | Self::Timestamp(_) | Self::Timestamptz(_) | Self::Bytea | Self::Float8
+        )
+    }
+
     /// From `pg_type.oid` and `pg_attribute.atttypmod`; `None` for a type that can't be sealed.
     pub fn from_catalog(oid: u32, typmod: i32) -> Option<Self> {
         let length = || {

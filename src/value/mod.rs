@@ -21,6 +21,7 @@ mod integer;
 mod json;
 mod logical_type;
 pub mod mask;
+mod newer;
 mod numeric;
 mod text;
 mod uuid;
@@ -95,6 +96,8 @@ pub struct TextStyle {
     pub bytea_hex: bool,
     /// `extra_float_digits`; above 0 means shortest-precise output.
     pub extra_float_digits: i32,
+    /// Major version of the server: newer ones read a few texts otherwise.
+    pub server_major: u16,
 }
 
 impl Default for TextStyle {
@@ -104,6 +107,7 @@ impl Default for TextStyle {
             time_zone: "UTC".into(),
             bytea_hex: true,
             extra_float_digits: 1,
+            server_major: 15,
         }
     }
 }
@@ -194,6 +198,14 @@ pub fn decode_for_comparison(
     read(ty, Reading::Comparison, format, bytes, style, out)
 }
 
+#[cold]
+fn newer_form(ty: LogicalType) -> String {
+    format!(
+        "a value of type {} is written in a form that not all versions of PostgreSQL read alike",
+        ty.to_sql()
+    )
+}
+
 fn read(
     ty: LogicalType,
     reading: Reading,
@@ -206,6 +218,9 @@ fn read(
     if format == Format::Text {
         // The server checks the encoding of every text parameter before the type's input function sees it.
         input::verify_encoding(bytes)?;
+        if style.server_major >= newer::SINCE && newer::reads_otherwise(ty, bytes) {
+            return Err(ValueError::refused(newer_form(ty)));
+        }
     }
     let result = match ty {
         LogicalType::Text | LogicalType::Varchar(_) | LogicalType::Char(_) => {

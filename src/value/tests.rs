@@ -74,6 +74,7 @@ fn style(index: usize, bytea_hex: bool) -> TextStyle {
         time_zone: time_zone.into(),
         bytea_hex,
         extra_float_digits: 1,
+        server_major: 15,
     }
 }
 

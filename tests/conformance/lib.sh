@@ -3,17 +3,25 @@
 
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-cache=${PGWARD_CONFORMANCE_DIR:-$root/target/conformance}
+# Where cargo builds; a relative directory is one of the repository's.
+cargo_target=${CARGO_TARGET_DIR:-target}
+case $cargo_target in /*) ;; *) cargo_target=$root/$cargo_target ;; esac
+cache=${PGWARD_CONFORMANCE_DIR:-$cargo_target/conformance}
 bindir=${PG_BINDIR:-$(pg_config --bindir 2>/dev/null || ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)}
 [ -x "$bindir/initdb" ] || bindir=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 version=$("$bindir/postgres" --version | sed -E 's/^[^0-9]*([0-9]+\.[0-9]+).*/\1/')
 major=${version%%.*}
 source=$cache/postgresql-$version
 built=$cache/built-$version
-pgward=${PGWARD:-$root/target/debug/pgward}
+pgward=${PGWARD:-$cargo_target/debug/pgward}
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
+
+[ -x "$pgward" ] || die "skipped: there is no $pgward; run cargo build"
+need() { for tool in "$@"; do command -v "$tool" >/dev/null || die "skipped: $tool is not installed"; done; }
+need python3
+[ "$(id -u)" != 0 ] || need setpriv
 
 # PostgreSQL refuses to run as root; server and test client are the same OS user, as in PostgreSQL's own `make check`.
 if [ "$(id -u)" = 0 ]; then
@@ -34,11 +42,12 @@ private_apt() {
         echo "$kind [signed-by=$keyring] http://deb.debian.org/debian-security $release-security main"
     done >"$apt/sources.list"
     apt-get -qq -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-        -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o Debug::NoLocking=1 -o APT::Sandbox::User="$(id -un)" "$@" >&2
+        -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o Debug::NoLocking=1 -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=3 "$@" >&2
 }
 
 # The sources of the installed version, and the server's headers.
 fetch() {
+    need gcc bzip2
     mkdir -p "$cache"
     if [ ! -e "$cache/dev-$version/.done" ]; then
         local package

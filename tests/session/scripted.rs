@@ -335,6 +335,8 @@ impl Scripted {
                     Some(b"hex"),
                     Some(b"1"),
                     Some(b"false"),
+                    Some(b"ISO, MDY"),
+                    Some(b"UTC"),
                 ],
             )
         };
@@ -348,6 +350,8 @@ impl Scripted {
                         ("c", 0, 0, 25),
                         ("d", 0, 0, 25),
                         ("e", 0, 0, 25),
+                        ("f", 0, 0, 25),
+                        ("g", 0, 0, 25),
                     ],
                 );
                 row(&mut answer);

@@ -30,6 +30,8 @@ pub struct Options {
     pub upstream: String,
     /// The server's TLS certificate and key, PEM.
     pub server_tls: Option<(String, String)>,
+    /// Further lines of `postgresql.conf`.
+    pub server_settings: Vec<(&'static str, &'static str)>,
     /// Statements that the superuser runs in `app` before pgward is initialised.
     pub before_init: String,
 }
@@ -43,6 +45,7 @@ impl Default for Options {
             listen: String::new(),
             upstream: "tls = \"disable\"\n".into(),
             server_tls: None,
+            server_settings: Vec::new(),
             before_init: String::new(),
         }
     }
@@ -82,6 +85,11 @@ impl World {
         let cluster = Cluster::start(ClusterOptions {
             auth: options.auth,
             tls: options.server_tls.clone(),
+            settings: options
+                .server_settings
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
             ..Default::default()
         })
         .expect("a cluster");

@@ -49,6 +49,8 @@ pub fn bytes(row: &Row, column: usize) -> Vec<u8> {
 /// A throw-away server and a connection to it.
 pub struct Server {
     pub client: Client,
+    /// Of its version.
+    major: u16,
     pub style: TextStyle,
     probes: BTreeMap<String, Statement>,
     refused: BTreeMap<String, usize>,
@@ -67,8 +69,14 @@ impl Server {
             .await
             .expect("log-in");
         tokio::spawn(connection);
+        let version: i32 = client
+            .query_one("SELECT current_setting('server_version_num')::int", &[])
+            .await
+            .expect("a version")
+            .get(0);
         let mut server = Self {
             client,
+            major: u16::try_from(version / 10_000).expect("a version"),
             style: TextStyle::default(),
             probes: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -80,7 +88,8 @@ impl Server {
         server
     }
 
-    pub async fn set_style(&mut self, style: TextStyle) {
+    pub async fn set_style(&mut self, mut style: TextStyle) {
+        style.server_major = self.major;
         let sql = format!(
             "SET DateStyle = '{}'; SET TimeZone = '{}'; SET bytea_output = {}; SET extra_float_digits = {}",
             style.date_style,
@@ -244,7 +253,11 @@ impl Server {
     }
 
     pub fn report(&self, most_refused: usize) {
-        let refused: usize = self.refused.values().sum();
+        // Forms that are read since 16 only, and refused there, are in the corpus as what 15 does not read.
+        let newer = |why: &&String| why.contains("not all versions of PostgreSQL read alike");
+        let newer: usize = self.refused.iter().filter(|(why, _)| newer(why)).map(|(_, n)| n).sum();
+        assert!(newer == 0 || self.major >= 16, "{newer} refused on {}", self.major);
+        let refused: usize = self.refused.values().sum::<usize>() - newer;
         println!("{} values compared, {refused} refused", self.compared);
         let shown = self.differences.iter().take(40).cloned().collect::<Vec<_>>().join("\n");
         assert!(

@@ -348,6 +348,8 @@ fn the_scope_row_is_read_whole_or_not_at_all() {
         Some(b"escape"),
         Some(b"-3"),
         Some(b"true"),
+        Some(b"SQL, DMY"),
+        Some(b"Asia/Seoul"),
     ];
     let probe = ScopeProbe::parse(&row).expect("good");
     assert_eq!(
@@ -356,13 +358,16 @@ fn the_scope_row_is_read_whole_or_not_at_all() {
     );
     assert_eq!(probe.scope.temp_schema.as_deref(), Some("pg_temp_3"));
     assert!(!probe.bytea_hex && probe.temp_relations && probe.extra_float_digits == -3);
-    assert!(ScopeProbe::parse(&row[..4]).is_err());
+    assert_eq!((&*probe.date_style, &*probe.time_zone), ("SQL, DMY", "Asia/Seoul"));
+    assert!(ScopeProbe::parse(&row[..6]).is_err());
     for (at, value) in [
         (0, Some(&b"{a}"[..])),
         (0, None),
         (2, Some(&b"base64"[..])),
         (3, Some(&b"x"[..])),
         (4, None),
+        (5, None),
+        (6, None),
     ] {
         let mut bad = row;
         bad[at] = value;
