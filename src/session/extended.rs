@@ -50,7 +50,7 @@ impl Session {
                     message: "cannot insert multiple commands into a prepared statement".into(),
                     hint: None,
                 };
-                self.refuse_message(false, Refuse::plain(refusal));
+                self.refuse_parse(name, Refuse::plain(refusal));
                 return Ok(());
             }
             let body = PreparedBody::Forward {
@@ -78,14 +78,14 @@ impl Session {
                     redacted,
                     rule: None,
                 };
-                self.refuse_message(false, refuse);
+                self.refuse_parse(name, refuse);
             }
             Action::Protected(plan) => {
                 let source = planned.text.get(&frame);
                 if let Err((refusal, rule)) = self.prepare(&name, source, statement, plan, &oids, &planned) {
                     let redacted = plan.redacted.clone();
-                    self.refuse_message(
-                        false,
+                    self.refuse_parse(
+                        name,
                         Refuse {
                             refusal,
                             kind,

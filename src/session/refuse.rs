@@ -56,6 +56,7 @@ impl Session {
             Box::new(Refused {
                 marker,
                 refusal: refuse.refusal,
+                prepares: None,
             }),
             sql,
         )
@@ -73,6 +74,15 @@ impl Session {
             compose::parse(self.to_server.tail(), REFUSAL, sql.as_bytes(), std::iter::empty());
             self.replies.push_back(Reply::Refused(refused));
             self.extended_open = true;
+            self.refused = true;
+        }
+    }
+
+    /// The same for a Parse: its name does not mean what the client's next messages take it to mean.
+    pub(super) fn refuse_parse(&mut self, name: Name, refuse: Refuse<'_>) {
+        self.refuse_message(false, refuse);
+        if let Some(Reply::Refused(refused)) = self.replies.back_mut() {
+            refused.prepares = Some(name);
         }
     }
 
@@ -105,6 +115,7 @@ impl Session {
         let refused = Box::new(Refused {
             marker,
             refusal: Self::journal_refusal(),
+            prepares: None,
         });
         let mut replacement = BytesMut::new();
         match reply {
