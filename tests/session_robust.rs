@@ -249,3 +249,67 @@ fn copy_data_is_discarded_or_not_however_it_comes() {
         assert_eq!(bytes(s.session.to_server()), b"", "cut at {cut}");
     }
 }
+
+#[test]
+fn names_are_asked_for_again_after_a_question_was_discarded() {
+    let mut s = Scripted::new("ned", true);
+    let mut flight = BytesMut::new();
+    compose::parse(&mut flight, b"", b"SELECT nonsense", std::iter::empty());
+    compose::parse(&mut flight, b"", b"SELECT email FROM customers", std::iter::empty());
+    compose::bare(&mut flight, b'S');
+    s.client(&flight);
+    assert_eq!(tags(&s.to_server()), "PCPBECCH");
+    // The server discards the question, and pgward what had to wait for its answer.
+    s.server(&error("no"));
+    assert_eq!(tags(&s.to_server()), "S");
+    s.server(&ready());
+    assert_eq!(tags(&s.to_client()), "EZ");
+    s.client(&query("DELETE FROM customers WHERE email = 'kim@example.com'"));
+    let sent = s.to_server();
+    assert_eq!(tags(&sent), "Q");
+    let text = String::from_utf8_lossy(&sent[0].1).into_owned();
+    assert!(
+        text.contains("current_schemas"),
+        "not asked, and the statement sent: {text}"
+    );
+}
+
+#[test]
+fn what_may_touch_protected_columns_is_not_sent_while_names_are_unknown() {
+    for extended in [false, true] {
+        let mut s = Scripted::new("app", true);
+        let sql = b"DELETE FROM customers WHERE email = 'kim@example.com'";
+        let mut flight = query("SELECT 1");
+        if extended {
+            flight.clear();
+            compose::parse(&mut flight, b"", b"SELECT 1", std::iter::empty());
+            compose::parse(&mut flight, b"", sql, std::iter::empty());
+        } else {
+            compose::query(&mut flight, sql);
+        }
+        s.client(&flight);
+        s.to_server();
+        // An answer that isn't one.
+        let mut answer = BytesMut::new();
+        if extended {
+            for tag in *b"1312" {
+                message(&mut answer, tag, b"");
+            }
+        } else {
+            message(&mut answer, b'C', b"SELECT 1\0");
+            answer.extend(ready());
+        }
+        data_row(&mut answer, &[None]);
+        message(&mut answer, b'C', b"SELECT 1\0");
+        if extended {
+            message(&mut answer, b'3', b"");
+            message(&mut answer, b'3', b"");
+        } else {
+            answer.extend(ready());
+        }
+        s.server(&answer);
+        let sent = s.to_server();
+        assert_eq!(tags(&sent), if extended { "P" } else { "Q" });
+        assert!(String::from_utf8_lossy(&sent[0].1).contains("SELECT \"pgward refuses"));
+    }
+}

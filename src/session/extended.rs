@@ -63,6 +63,9 @@ impl Session {
         };
         let (kind, effects) = (statement.kind, statement.effects);
         match &statement.action {
+            Action::Forward if let Some(refusal) = planned.obstacle.clone() => {
+                self.refuse_parse(name, Refuse::plain(refusal));
+            }
             Action::Forward => {
                 let body = PreparedBody::Forward { kind, effects };
                 self.register_statement(name, self.prepared(body, &planned, &frame, &oids));

@@ -37,6 +37,10 @@ impl Session {
             self.refuse_message(true, Refuse::plain(portal_read()));
             return Ok(());
         }
+        if let Some(refusal) = planned.obstacle.clone() {
+            self.refuse_message(true, Refuse::plain(refusal));
+            return Ok(());
+        }
         if statements.iter().all(|s| matches!(s.action, Action::Forward)) {
             for statement in statements {
                 self.note_effects(statement.kind, statement.effects);
@@ -44,10 +48,6 @@ impl Session {
             }
             self.replies.push_back(Reply::Query(VecDeque::new()));
             self.forward(frame);
-            return Ok(());
-        }
-        if let Some(refusal) = planned.obstacle.clone() {
-            self.refuse_message(true, Refuse::plain(refusal));
             return Ok(());
         }
         let source = planned.text.get(&frame);
