@@ -24,6 +24,23 @@ fn replay(target: &str) {
     assert!(count > 0, "no inputs in {}", directory.display());
 }
 
+/// Inputs for who looks for their fault: `PGWARD_INPUTS="…" cargo test --test corpus given_inputs -- --ignored`, targets' names in their paths.
+#[test]
+#[ignore = "needs inputs"]
+fn given_inputs() {
+    let paths = std::env::var("PGWARD_INPUTS").expect("PGWARD_INPUTS");
+    let mut failed = Vec::new();
+    for path in paths.split_ascii_whitespace() {
+        let input = std::fs::read(path).expect("an input");
+        for (_, run) in targets::TARGETS.iter().filter(|(name, _)| path.contains(name)) {
+            if std::panic::catch_unwind(|| run(&input)).is_err() {
+                failed.push(path);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
 #[test]
 fn envelope() {
     replay("envelope");

@@ -313,3 +313,18 @@ fn what_may_touch_protected_columns_is_not_sent_while_names_are_unknown() {
         assert!(String::from_utf8_lossy(&sent[0].1).contains("SELECT \"pgward refuses"));
     }
 }
+
+#[test]
+fn a_long_bind_is_known_by_its_names_however_they_come() {
+    let (shared, database, _directory) = surroundings(true);
+    let small = format!("{POLICY}\n[limits]\nmax_statement_bytes = 1024\nmax_rewritten_message_bytes = 65536\n");
+    shared.policy.store(Arc::new(Policy::parse(&small).unwrap()));
+    let mut bind = BytesMut::new();
+    message(&mut bind, b'B', &[&b"portal\0statement\0"[..], &[0; 100_000]].concat());
+    for cut in 5..30 {
+        let mut s = Scripted::with("app", shared.clone(), database.clone());
+        s.client(&bind[..cut]);
+        s.client(&bind[cut..90_000]);
+        assert_eq!(bytes(s.session.to_server()), bind[..90_000], "cut at {cut}");
+    }
+}

@@ -33,6 +33,8 @@ struct Play {
     prepared: HashSet<Vec<u8>>,
     /// Frames of the session to the client that were looked at.
     seen: usize,
+    /// The last thing it saw was an error and no ReadyForQuery.
+    aborted: bool,
     altered: bool,
 }
 
@@ -104,13 +106,12 @@ impl Play {
                 break;
             }
         }
-        // What failed is not prepared; a client knows that now.
-        let failed = self
-            .driver
-            .to_client
-            .frames()
-            .skip(self.seen)
-            .any(|(tag, _)| tag == b'E');
+        // What failed, or came behind an error and before Sync, is not prepared; a client knows that now.
+        let mut failed = self.aborted;
+        for (tag, _) in self.driver.to_client.frames().skip(self.seen) {
+            failed |= tag == b'E';
+            self.aborted = tag == b'E' || self.aborted && tag != b'Z';
+        }
         self.seen = self.driver.to_client.frames.len();
         let fresh = std::mem::take(&mut self.fresh);
         for name in fresh {
@@ -318,6 +319,7 @@ pub fn run(data: &[u8]) {
         fresh: HashSet::new(),
         prepared: HashSet::new(),
         seen: 0,
+        aborted: false,
         altered: false,
     };
     play.server.out = log_in(how);

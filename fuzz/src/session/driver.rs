@@ -386,6 +386,21 @@ impl Driver {
     }
 }
 
+/// Who looks for the fault wants to see what was said.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (whom, output) in [("client", &self.to_client), ("server", &self.to_server)] {
+            for (tag, body) in output.frames() {
+                let body = &body[..body.len().min(200)];
+                eprintln!("to the {whom}: {} \"{}\"", char::from(tag), body.escape_ascii());
+            }
+        }
+    }
+}
+
 /// The same events in other pieces: what comes out is the same, but for the randomness of what is sealed.
 pub fn check_cuts(setting: Setting, events: &[Event], first: &Driver, cuts: &[usize]) {
     if first.congested {
