@@ -35,6 +35,8 @@ struct Play {
     seen: usize,
     /// The last thing it saw was an error and no ReadyForQuery.
     aborted: bool,
+    /// Somebody does not read: the client can't tell what was prepared.
+    unsure: bool,
     altered: bool,
 }
 
@@ -148,7 +150,7 @@ impl Play {
         let portal = PORTALS[usize::from(how >> 4 & 3)];
         let Template { params, .. } = &TEMPLATES[template];
         let id = [&name[..], b" ", template.to_string().as_bytes()].concat();
-        let known = self.fresh.contains(&id) || self.prepared.contains(&id);
+        let known = !self.unsure && (self.fresh.contains(&id) || self.prepared.contains(&id));
         let mut body = [portal, b"\0", &name, b"\0\0\0"].concat();
         body.extend_from_slice(&(params.len() as u16).to_be_bytes());
         for (_, secret) in *params {
@@ -284,8 +286,15 @@ impl Play {
             25 => self.step(Event::ClientEof),
             26 => self.step(Event::ServerEof),
             27 => self.step(Event::Shutdown),
-            28 => self.step(Event::ClientReads(op & 32 != 0)),
-            29 => self.step(Event::ServerReads(op & 32 != 0)),
+            how @ (28 | 29) => {
+                self.unsure = true;
+                let reads = op & 32 != 0;
+                self.step(if how == 28 {
+                    Event::ClientReads(reads)
+                } else {
+                    Event::ServerReads(reads)
+                });
+            }
             30 => {
                 self.altered = true;
                 let bytes = input.counted().to_vec();
@@ -320,6 +329,7 @@ pub fn run(data: &[u8]) {
         prepared: HashSet::new(),
         seen: 0,
         aborted: false,
+        unsure: false,
         altered: false,
     };
     play.server.out = log_in(how);

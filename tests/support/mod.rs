@@ -32,6 +32,8 @@ pub struct Options {
     pub server_tls: Option<(String, String)>,
     /// Statements that the superuser runs in `app` before pgward is initialised.
     pub before_init: String,
+    /// Further settings of the server.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             upstream: "tls = \"disable\"\n".into(),
             server_tls: None,
             before_init: String::new(),
+            settings: Vec::new(),
         }
     }
 }
@@ -82,6 +85,7 @@ impl World {
         let cluster = Cluster::start(ClusterOptions {
             auth: options.auth,
             tls: options.server_tls.clone(),
+            settings: options.settings.clone(),
             ..Default::default()
         })
         .expect("a cluster");
