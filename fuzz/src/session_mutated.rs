@@ -59,6 +59,7 @@ impl Play {
     }
 
     fn say(&mut self, tag: u8, body: &[&[u8]]) {
+        self.aborted &= tag != b'S';
         self.on_the_way.push(frame(tag, &body.concat()));
     }
 
@@ -138,11 +139,21 @@ impl Play {
             oids.extend_from_slice(&[0, 0]);
         }
         self.say(b'P', &[&name, b"\0", sql.as_bytes(), b"\0", &oids]);
-        self.prepared.remove(&name);
+        self.forget(&name);
+        if self.aborted {
+            return; // It is discarded, and the client knows.
+        }
         // The unnamed statement means the last Parse.
         self.fresh
             .insert([&name[..], b" ", template.to_string().as_bytes()].concat());
         self.fresh.insert(name);
+    }
+
+    /// The name means nothing any more, or not what it meant.
+    fn forget(&mut self, name: &[u8]) {
+        let other = |kept: &Vec<u8>| kept != name && kept.strip_prefix(name).is_none_or(|rest| !rest.starts_with(b" "));
+        self.fresh.retain(other);
+        self.prepared.retain(other);
     }
 
     fn bind(&mut self, template: usize, how: u8) {
@@ -229,6 +240,9 @@ impl Play {
                 if how & 128 == 0 {
                     let name = name(template(how >> 1), how & 1 != 0);
                     self.say(tag, &[b"S", &name, b"\0"]);
+                    if tag == b'C' {
+                        self.forget(&name);
+                    }
                 } else {
                     self.say(tag, &[b"P", PORTALS[usize::from(how & 3)], b"\0"]);
                 }
