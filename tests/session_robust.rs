@@ -328,3 +328,34 @@ fn a_long_bind_is_known_by_its_names_however_they_come() {
         assert_eq!(bytes(s.session.to_server()), bind[..90_000], "cut at {cut}");
     }
 }
+
+#[test]
+fn no_message_overtakes_one_that_waits_for_names() {
+    for fails in [false, true] {
+        let mut s = Scripted::new("app", true);
+        let mut flight = query("SELECT email FROM customers");
+        compose::query(&mut flight, b"SELECT 'behind'");
+        s.client(&flight);
+        assert_eq!(tags(&s.to_server()), "Q");
+        let mut answer = BytesMut::new();
+        if fails {
+            answer.extend(error("no"));
+        } else {
+            let scope: [Option<&[u8]>; 5] = [
+                Some(br#"["pg_catalog","public"]"#),
+                None,
+                Some(b"hex"),
+                Some(b"1"),
+                Some(b"false"),
+            ];
+            data_row(&mut answer, &scope);
+            message(&mut answer, b'C', b"SELECT 1\0");
+        }
+        s.server(&answer);
+        assert_eq!(tags(&s.to_server()), "", "the first is not planned before ReadyForQuery");
+        s.server(&ready());
+        let sent = s.to_server();
+        assert_eq!(tags(&sent), "QQ");
+        assert!(String::from_utf8_lossy(&sent[1].1).contains("behind"));
+    }
+}

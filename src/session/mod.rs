@@ -344,6 +344,7 @@ impl Session {
         self.phase != Phase::Closing
             && !self.leaving
             && !self.lookout.is_asking()
+            && self.parked.is_none()
             && self.replies.len() < MAX_OWED
             && self.to_server.len() < self.policy.file().limits.buffer_bytes
     }

@@ -397,6 +397,7 @@ impl Drop for Driver {
                 let body = &body[..body.len().min(200)];
                 eprintln!("to the {whom}: {} \"{}\"", char::from(tag), body.escape_ascii());
             }
+            eprintln!("to the {whom}, behind it: \"{}\"", output.rest().escape_ascii());
         }
     }
 }
