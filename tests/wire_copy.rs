@@ -314,7 +314,7 @@ fn wire_27_replication_is_refused_where_anything_is_protected() {
 fn wire_27_replication_goes_through_where_nothing_is_protected() {
     let world = World::start(Options {
         roles: vec!["app", "walker"],
-        server_settings: vec![("wal_level", "logical")],
+        settings: vec![("wal_level".into(), "logical".into())],
         ..Default::default()
     });
     let sql = |statement: &str| world.cluster.sql("app", statement).expect("a statement");

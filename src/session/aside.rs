@@ -61,6 +61,8 @@ impl Session {
                 Reply::Parse { name: taken, replaced } | Reply::CloseStatement { name: taken, replaced } => {
                     names::same(taken, name).then(|| replaced.as_deref().is_some_and(is_protected))
                 }
+                // Whoever sends values for it does not know yet that it is not there.
+                Reply::Refused(refused) => (refused.prepares.as_deref() == Some(name)).then_some(true),
                 _ => None,
             })
     }

@@ -81,12 +81,14 @@ impl Session {
                     }
                     None => true,
                 },
+                // They are still to come: what it is can't be told yet.
+                None if head.len() < 64 * 1024 => return false,
                 None => false,
             },
             _ => false,
         };
         if unprotected {
-            if self.skipping && tag != b'd' {
+            if self.discards() {
                 self.client_stream = Some((size, Stream::Discard));
                 return true;
             }
@@ -131,7 +133,7 @@ impl Session {
                 message: format!("a message of {size} bytes can't be looked through: the limit is {cap} bytes"),
                 hint: Some("Send the data in smaller pieces, or raise [limits] max_rewritten_message_bytes.".into()),
             };
-            if !self.skipping {
+            if !self.discards() {
                 self.refuse_message(tag == b'Q', Refuse::plain(refusal));
             }
             self.client_stream = Some((size, Stream::Discard));
@@ -145,7 +147,7 @@ impl Session {
         if self.phase == Phase::Login {
             return self.login_from_client(tag, frame);
         }
-        if self.skipping && !matches!(tag, b'S' | b'X') {
+        if self.discards() && !matches!(tag, b'S' | b'X') {
             return; // The server discards it: so can pgward.
         }
         let result = match tag {
@@ -158,6 +160,7 @@ impl Session {
             b'S' => {
                 if !self.copy_in {
                     self.skipping = false;
+                    self.refused = false;
                     self.extended_open = false;
                     self.replies.push_back(Reply::Sync);
                 }
@@ -193,6 +196,11 @@ impl Session {
         if let Err(fault) = result {
             self.malformed("client", &fault);
         }
+    }
+
+    /// Whether the server discards what the client sends, up to Sync.
+    fn discards(&self) -> bool {
+        self.skipping || self.refused
     }
 
     pub(super) fn forward(&mut self, frame: BytesMut) {

@@ -62,6 +62,7 @@ impl Session {
     pub(super) fn unread(&mut self, at: u64) {
         let cut = self.to_client.cut(at);
         self.client_gate.cut(at);
+        self.discard_rest();
         let refusal = Self::journal_refusal();
         self.shared.metrics.refusal(refusal.reason);
         Self::put_refusal(self.to_client.tail(), Severity::Error, &refusal);

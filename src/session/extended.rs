@@ -63,7 +63,7 @@ impl Session {
                     message: "cannot insert multiple commands into a prepared statement".into(),
                     hint: None,
                 };
-                self.refuse_message(false, Refuse::plain(refusal));
+                self.refuse_parse(name, Refuse::plain(refusal));
                 return Ok(());
             }
             let body = PreparedBody::Forward {
@@ -77,6 +77,9 @@ impl Session {
         };
         let (kind, effects) = (statement.kind, statement.effects);
         match &statement.action {
+            Action::Forward if let Some(refusal) = planned.obstacle.clone() => {
+                self.refuse_parse(name, Refuse::plain(refusal));
+            }
             Action::Forward => {
                 let forgets = plan::forgets(planned.text.get(&frame), &statement.span);
                 let body = PreparedBody::Forward { kind, effects, forgets };
@@ -93,14 +96,14 @@ impl Session {
                     redacted,
                     rule: None,
                 };
-                self.refuse_message(false, refuse);
+                self.refuse_parse(name, refuse);
             }
             Action::Protected(plan) => {
                 let source = planned.text.get(&frame);
                 if let Err((refusal, rule)) = self.prepare(&name, source, statement, plan, &oids, &planned) {
                     let redacted = plan.redacted.clone();
-                    self.refuse_message(
-                        false,
+                    self.refuse_parse(
+                        name,
                         Refuse {
                             refusal,
                             kind,

@@ -192,6 +192,8 @@ pub struct Session {
     extended_open: bool,
     /// The server discards until Sync.
     skipping: bool,
+    /// It will: a message was refused since the last Sync. What follows may hold values for what was refused, so it is not sent.
+    refused: bool,
     /// The client was given an error that the server doesn't know of: nothing more reaches it until ReadyForQuery.
     mute: bool,
     /// A Parse or Close that may not be answered yet took a name from a protected statement.
@@ -258,6 +260,7 @@ impl Session {
             transaction: b'I',
             extended_open: false,
             skipping: false,
+            refused: false,
             mute: false,
             statement_taken: false,
             copy_in: false,
@@ -295,16 +298,18 @@ impl Session {
     pub fn server_eof(&mut self) {
         // A server that ends says so itself (57P01 and the like); one that vanished does not.
         let owes = !self.replies.is_empty() && !self.leaving && !self.said_goodbye;
-        if self.phase != Phase::Closing && self.server_stream.is_none() && owes {
+        if self.phase != Phase::Closing && owes {
             self.drop_unreleased();
-            compose::error(
-                self.to_client.tail(),
-                Severity::Fatal,
-                SqlState::CONNECTION_FAILURE,
-                "the database server closed the connection",
-                None,
-                Some("Connect again; whether the last transaction was committed must be checked."),
-            );
+            if !self.speaks_to_client() {
+                compose::error(
+                    self.to_client.tail(),
+                    Severity::Fatal,
+                    SqlState::CONNECTION_FAILURE,
+                    "the database server closed the connection",
+                    None,
+                    Some("Connect again; whether the last transaction was committed must be checked."),
+                );
+            }
         }
         self.close();
     }
@@ -329,7 +334,9 @@ impl Session {
                 None,
                 None,
             );
-            compose::bare(self.to_server.tail(), b'X');
+            if !matches!(self.client_stream, Some((_, Stream::Forward))) {
+                compose::bare(self.to_server.tail(), b'X');
+            }
             self.phase = Phase::Closing;
         }
     }
@@ -351,6 +358,7 @@ impl Session {
         self.phase != Phase::Closing
             && !self.leaving
             && !self.lookout.is_asking()
+            && self.parked.is_none()
             && self.replies.len() < MAX_OWED
             && self.to_server.len() < self.limits.buffer_bytes
     }
@@ -393,6 +401,19 @@ impl Session {
             self.to_client.cut(at);
             self.client_gate.cut(at);
             self.hold_client();
+            self.discard_rest();
+        }
+    }
+
+    /// Whether the client has the beginning of a message whose rest is still to come: nothing can be told it then.
+    fn speaks_to_client(&self) -> bool {
+        matches!(self.server_stream, Some((_, Stream::Forward)))
+    }
+
+    /// Held output was taken back, and with it the beginning of a message that is passed on as it comes: its rest must not stand alone.
+    fn discard_rest(&mut self) {
+        if let Some((_, how)) = &mut self.server_stream {
+            *how = Stream::Discard;
         }
     }
 
@@ -400,14 +421,16 @@ impl Session {
     fn malformed(&mut self, whose: &str, fault: &Malformed) {
         self.drop_unreleased();
         tracing::warn!(session = %self.origin.session_id, "malformed message from the {whose}: {fault}");
-        compose::error(
-            self.to_client.tail(),
-            Severity::Fatal,
-            Malformed::SQLSTATE,
-            &format!("{fault} (from the {whose})"),
-            None,
-            None,
-        );
+        if !self.speaks_to_client() {
+            compose::error(
+                self.to_client.tail(),
+                Severity::Fatal,
+                Malformed::SQLSTATE,
+                &format!("{fault} (from the {whose})"),
+                None,
+                None,
+            );
+        }
         self.close();
     }
 

@@ -136,7 +136,9 @@ impl Session {
                 return None;
             }
         }
-        let obstacle = if !protected {
+        // What looks unprotected may mean something protected then; only how transactions go on doesn't depend on names.
+        let unclear = unresolved && script.statements.iter().any(|s| s.kind != StatementKind::Transaction);
+        let obstacle = if !protected && !unclear {
             None
         } else if unresolved {
             Some(unresolvable())

@@ -251,6 +251,8 @@ impl Session {
         if let Some((tag, frame)) = self.parked.take() {
             self.client_frame(tag, frame);
         }
+        // It counts for the message that waited, which may have been discarded: the next one asks again.
+        self.lookout.take_failed();
     }
 
     /// Keeps a message until the answers are there.

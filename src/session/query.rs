@@ -42,6 +42,10 @@ impl Session {
             return Ok(());
         }
         let statements = &planned.script.statements;
+        if let Some(refusal) = planned.obstacle.clone() {
+            self.refuse_message(true, Refuse::plain(refusal));
+            return Ok(());
+        }
         if statements.iter().all(|s| matches!(s.action, Action::Forward)) {
             for statement in statements {
                 self.note_effects(statement.kind, statement.effects);
@@ -50,10 +54,6 @@ impl Session {
             let expected = followed(statements, planned.text.get(&frame));
             self.replies.push_back(Reply::Query(expected));
             self.forward(frame);
-            return Ok(());
-        }
-        if let Some(refusal) = planned.obstacle.clone() {
-            self.refuse_message(true, Refuse::plain(refusal));
             return Ok(());
         }
         let source = planned.text.get(&frame);

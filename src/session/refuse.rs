@@ -1,7 +1,7 @@
 //! Refusals: in place of what is refused the server gets a statement that fails, and its error becomes the refusal.
 
 use super::records::{self};
-use super::state::{Expect, Refused, Reply, Running, poison};
+use super::state::{Expect, Name, Refused, Reply, Running, poison};
 use super::{Session, Ticket};
 use crate::metrics::Outcome;
 use crate::plan::{Access, Reason, Refusal, StatementKind};
@@ -56,6 +56,7 @@ impl Session {
             Box::new(Refused {
                 marker,
                 refusal: refuse.refusal,
+                prepares: None,
             }),
             sql,
         )
@@ -73,6 +74,16 @@ impl Session {
             compose::parse(self.to_server.tail(), REFUSAL, sql.as_bytes(), std::iter::empty());
             self.replies.push_back(Reply::Refused(refused));
             self.extended_open = true;
+            self.refused = true;
+        }
+    }
+
+    /// The same for a Parse: its name does not mean what the client's next messages take it to mean.
+    pub(super) fn refuse_parse(&mut self, name: Name, refuse: Refuse<'_>) {
+        self.refuse_message(false, refuse);
+        if let Some(Reply::Refused(refused)) = self.replies.back_mut() {
+            refused.prepares = Some(name);
+            self.statement_taken = true;
         }
     }
 
@@ -96,6 +107,7 @@ impl Session {
         let refused = Box::new(Refused {
             marker,
             refusal: Self::journal_refusal(),
+            prepares: None,
         });
         let mut replacement = BytesMut::new();
         match reply {

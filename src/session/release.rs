@@ -8,7 +8,8 @@ use crate::plan::{Plan, SubjectSource};
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use bytes::{Buf, BytesMut};
 
-/// Bytes of rows that one record covers at most before they are released.
+/// Bytes of rows that one record covers at most before they are released. Less where less than that is buffered: rows that wait for a record stop
+/// the server once the buffer is full.
 const RELEASE_BYTES: u64 = 128 * 1024;
 
 impl Session {
@@ -186,7 +187,8 @@ impl Session {
 
     pub(super) fn release_when_full(&mut self, running: &mut Running) {
         let Some(from) = running.unrecorded_from else { return };
-        if running.draft.is_full() || self.to_client.position() - from >= RELEASE_BYTES {
+        let most = RELEASE_BYTES.min(self.policy.file().limits.buffer_bytes as u64 / 2);
+        if running.draft.is_full() || self.to_client.position() - from >= most {
             self.submit(running, "");
         }
     }

@@ -233,6 +233,8 @@ pub(super) struct Refused {
     /// What the server's error must mention to be ours.
     pub(super) marker: String,
     pub(super) refusal: Refusal,
+    /// The name that a refused Parse would have given it.
+    pub(super) prepares: Option<Name>,
 }
 
 /// Which of pgward's own questions.

@@ -15,7 +15,8 @@ use pgward::wire::startup::StartupMessage;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-const POLICY: &str = r#"
+/// See [`surroundings`].
+pub const POLICY: &str = r#"
 version = "test-1"
 [listen]
 addresses = ["127.0.0.1:0"]

@@ -30,10 +30,10 @@ pub struct Options {
     pub upstream: String,
     /// The server's TLS certificate and key, PEM.
     pub server_tls: Option<(String, String)>,
-    /// Further lines of `postgresql.conf`.
-    pub server_settings: Vec<(&'static str, &'static str)>,
     /// Statements that the superuser runs in `app` before pgward is initialised.
     pub before_init: String,
+    /// Further settings of the server.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -45,8 +45,8 @@ impl Default for Options {
             listen: String::new(),
             upstream: "tls = \"disable\"\n".into(),
             server_tls: None,
-            server_settings: Vec::new(),
             before_init: String::new(),
+            settings: Vec::new(),
         }
     }
 }
@@ -85,11 +85,7 @@ impl World {
         let cluster = Cluster::start(ClusterOptions {
             auth: options.auth,
             tls: options.server_tls.clone(),
-            settings: options
-                .server_settings
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
+            settings: options.settings.clone(),
             ..Default::default()
         })
         .expect("a cluster");
