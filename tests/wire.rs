@@ -284,6 +284,45 @@ fn wire_33_other_client_encodings() {
 }
 
 #[test]
+fn wire_33_the_name_unicode_means_utf8() {
+    let mut pair = Pair::new();
+    // The server reports this name as the client wrote it.
+    both(&mut pair, "SET client_encoding = 'UNICODE'");
+    both(&mut pair, r"SELECT E'é\n' AS x, name FROM people WHERE id = 1");
+}
+
+#[test]
+fn wire_33_escapes_in_other_client_encodings() {
+    let mut pair = Pair::new();
+    let refused = |pair: &mut Pair, sql: &[u8]| {
+        pair.sealed.send(&[Send::Frame(b'Q', sql)]);
+        let answer = pair.sealed.until_ready();
+        error(&answer).and_then(|e| e.anchor()).map(str::to_owned)
+    };
+    for encoding in ["LATIN1", "KOI8R", "EUC_KR", "EUC_JP"] {
+        both(&mut pair, &format!("SET client_encoding = '{encoding}'"));
+        for sql in [
+            &b"SELECT E'\xb0\xa1\\n \\'' AS x\0"[..],
+            b"SELECT 'people \xb0\xa1' AS people\0",
+            b"SELECT '\xb0\xa1' FROM pg_class WHERE relname = 'people'\0",
+        ] {
+            pair.same(&[Send::Frame(b'Q', sql)], 1);
+        }
+        for sql in [
+            &b"SELECT '\xb0\xa1\\', name FROM people\0"[..],
+            b"DO E'BEGIN PERFORM n\\x61me FROM peopl\\x65; -- \xb0\xa1\\nEND'\0",
+            b"SELECT '\xb0\xa1', query_to_xml(E'SELECT n\\x61me FROM peopl\\x65', true, true, '')\0",
+        ] {
+            assert!(refused(&mut pair, sql).is_some(), "{encoding}: {}", sql.escape_ascii());
+        }
+    }
+    // Here the backslash may be the second byte of a character: the server may see other words.
+    both(&mut pair, "SET client_encoding = 'SJIS'");
+    let anchor = refused(&mut pair, b"SELECT E'\x81\\', 1 AS x -- '\0");
+    assert_eq!(anchor.as_deref(), Some("protocol"));
+}
+
+#[test]
 fn wire_36_errors_show_no_sealed_bytes_and_no_position_in_another_text() {
     let mut pair = Pair::new();
     for sql in [

@@ -4,7 +4,7 @@ use super::records::Draft;
 use super::rows::{self, Shown};
 use super::standing::unresolvable;
 use super::state::Standing;
-use super::{Session, Ticket};
+use super::{ClientEncoding, Session, Ticket};
 use crate::metrics::Outcome;
 use crate::plan::{
     self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Script, Snapshot, StatementKind, SubjectSource,
@@ -13,11 +13,15 @@ use crate::plan::{
 use crate::policy::{Circumstances, Permit};
 use crate::value::Format;
 use crate::wire::sqlstate::SqlState;
+use crate::wire::startup::MAX_NAME_LENGTH;
 use bytes::BytesMut;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
+
+/// Bytes of a character in the server's encoding.
+const MAX_CHARACTER: usize = 4;
 
 /// A text as the planner reads it.
 pub(super) enum Text {
@@ -54,16 +58,26 @@ impl Session {
     pub(super) fn plan(&mut self, tag: u8, frame: &mut BytesMut, sql: Range<usize>, oids: &[u32]) -> Option<Planned> {
         let extended = tag == b'P';
         let snapshot = self.snapshot();
+        let encoding = self.settings.client_encoding;
         let (text, readable) = match std::str::from_utf8(&frame[sql.clone()]) {
-            Ok(text) if self.settings.client_utf8 || text.is_ascii() => (Text::Exact(sql), true),
+            Ok(text) if encoding == ClientEncoding::Utf8 || text.is_ascii() => (Text::Exact(sql), true),
             _ => (
                 Text::Lossy(Zeroizing::new(String::from_utf8_lossy(&frame[sql]).into_owned())),
                 false,
             ),
         };
-        // In other encodings a name may be written in other bytes, and what looks like a quote or a backslash may be a part of a character.
-        let odd_names = || snapshot.sensitive_names.iter().any(|name| !name.is_ascii());
-        let touches = plan::may_touch(text.get(frame), &snapshot) || !readable && odd_names();
+        // In other encodings a name may be written in other bytes, and what looks like a backslash may be a part of a character. A name that
+        // begins with a long one means that one, too: the server cuts it before a character that doesn't fit.
+        let odd_names = !readable && {
+            let names = snapshot
+                .sensitive_names
+                .iter()
+                .chain(snapshot.sensitive_functions.iter());
+            names
+                .into_iter()
+                .any(|name| !name.is_ascii() || name.len() > MAX_NAME_LENGTH - MAX_CHARACTER)
+        };
+        let touches = odd_names || plan::may_touch(text.get(frame), &snapshot);
         if touches && !self.is_current() && !self.lookout.take_failed() && self.ask(extended) {
             let frame = std::mem::take(frame);
             self.park(tag, frame);
@@ -79,7 +93,7 @@ impl Session {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             extended,
         };
-        let script = if touches && !readable {
+        let script = if odd_names || touches && !readable && encoding == ClientEncoding::Overlapping {
             Arc::new(plan::unread(source.len()))
         } else if touches {
             let key = self.database.plans.key(&input);
@@ -133,7 +147,7 @@ impl Session {
             None
         } else if unresolved {
             Some(unresolvable())
-        } else if !readable || !self.settings.client_utf8 || !self.settings.server_utf8 {
+        } else if !readable || encoding != ClientEncoding::Utf8 || !self.settings.server_utf8 {
             Some(
                 Refusal::unsupported(
                     Reason::Protocol,
