@@ -316,10 +316,57 @@ fn wire_33_escapes_in_other_client_encodings() {
             assert!(refused(&mut pair, sql).is_some(), "{encoding}: {}", sql.escape_ascii());
         }
     }
-    // Here the backslash may be the second byte of a character: the server may see other words.
-    both(&mut pair, "SET client_encoding = 'SJIS'");
-    let anchor = refused(&mut pair, b"SELECT E'\x81\\', 1 AS x -- '\0");
-    assert_eq!(anchor.as_deref(), Some("protocol"));
+    // Here a backslash may be the second byte of a character, and what looks like the end of a literal may be inside.
+    for (encoding, character) in [
+        ("SJIS", &b"\x83\\"[..]),
+        ("BIG5", b"\xa5\\"),
+        ("GBK", b"\x81\\"),
+        ("GB18030", b"\x81\\\x81\x30\x81\x30"),
+        ("UHC", b"\xb0\xa1"),
+        ("JOHAB", b"\x88\x61"),
+    ] {
+        both(&mut pair, &format!("SET client_encoding = '{encoding}'"));
+        for (before, after) in [
+            (&b"SELECT '"[..], &b"' AS x, '\\' AS y"[..]),
+            (b"SELECT E'", b"\\'people' AS x"),
+            (b"SELECT E'", b"\\\\', 1 AS people -- '"),
+        ] {
+            pair.same(&[Send::Frame(b'Q', &[before, character, after, b"\0"].concat())], 1);
+        }
+        for (before, after) in [
+            (&b"SELECT E'"[..], &b"', name FROM people -- '"[..]),
+            (b"SELECT E'", b"\\' FROM pg_class -- ', name FROM people"),
+            (b"DO E'BEGIN PERFORM '' ", b"'', n\\x61me FROM peopl\\x65; END'"),
+        ] {
+            let sql = [before, character, after, b"\0"].concat();
+            let anchor = refused(&mut pair, &sql);
+            assert!(anchor.is_some(), "{encoding}: {}", sql.escape_ascii());
+        }
+    }
+    // Bytes that are no UTF-8: the server says so.
+    both(&mut pair, "SET client_encoding = 'UTF8'");
+    pair.same(&[Send::Frame(b'Q', b"SELECT E'\xff\\n', 'people'\0")], 1);
+}
+
+#[test]
+fn wire_33_an_encoding_that_is_set_without_waiting() {
+    let mut pair = Pair::new();
+    // Read as it was before, the second text is one literal; in SJIS it is a statement on people.
+    pair.sealed.send(&[
+        Send::Query("SET client_encoding = 'SJIS'"),
+        Send::Frame(b'Q', b"SELECT E'\x83\\', name FROM people -- '\0"),
+    ]);
+    assert!(error(&pair.sealed.until_ready()).is_none());
+    let answer = pair.sealed.until_ready();
+    assert_eq!(error(&answer).and_then(|e| e.anchor()), Some("protocol"), "{answer:?}");
+    // And the other way round.
+    pair.sealed.send(&[
+        Send::Query("SELECT set_config('client_encoding', 'LATIN1', false)"),
+        Send::Frame(b'Q', b"SELECT E'\x83\\' , ' , name FROM people -- '\0"),
+    ]);
+    assert!(error(&pair.sealed.until_ready()).is_none());
+    let answer = pair.sealed.until_ready();
+    assert_eq!(error(&answer).and_then(|e| e.anchor()), Some("protocol"), "{answer:?}");
 }
 
 #[test]

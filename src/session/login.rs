@@ -1,7 +1,8 @@
 //! Start-up and authentication: relayed, not ended here; pgward stores no password. What is learned on the way: who the
 //! handler is and how the server made sure.
 
-use super::{ClientEncoding, Database, Effect, Peer, Phase, Session};
+use super::encoding::ClientEncoding;
+use super::{Database, Effect, Peer, Phase, Session};
 use crate::audit::Origin;
 use crate::policy::{HandlerProfile, Policy};
 use crate::session::CancelKey;
@@ -220,25 +221,6 @@ impl Session {
     }
 }
 
-impl ClientEncoding {
-    /// Of the name that the server reports: its own, except that it keeps UNICODE where the client said so.
-    fn of(name: &[u8]) -> Self {
-        match name {
-            b"UTF8" | b"UNICODE" | b"SQL_ASCII" => Self::Utf8,
-            // Those that a server can have too (documentation, 24.3.1): PostgreSQL demands of them that no byte of a longer character is ASCII's.
-            b"EUC_CN" | b"EUC_JIS_2004" | b"EUC_JP" | b"EUC_KR" | b"EUC_TW" | b"MULE_INTERNAL" => Self::AsciiApart,
-            name if [&b"ISO_8859_"[..], b"KOI8", b"LATIN", b"WIN"]
-                .iter()
-                .any(|family| name.starts_with(family)) =>
-            {
-                Self::AsciiApart
-            }
-            // BIG5, GB18030, GBK, JOHAB, SJIS, SHIFT_JIS_2004, UHC.
-            _ => Self::Overlapping,
-        }
-    }
-}
-
 /// Whether a SASLInitialResponse carries the flag `y`: "I could bind, and think that the server can't" (RFC 5802, section 6), with which a
 /// server that can will refuse.
 fn wants_binding(frame: &[u8]) -> bool {
@@ -253,37 +235,6 @@ fn wants_binding(frame: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn client_encodings_are_told_apart() {
-        for name in ["UTF8", "UNICODE", "SQL_ASCII"] {
-            assert_eq!(ClientEncoding::of(name.as_bytes()), ClientEncoding::Utf8, "{name}");
-        }
-        for name in ["LATIN1", "WIN1252", "KOI8R", "EUC_JP", "EUC_JIS_2004", "MULE_INTERNAL"] {
-            assert_eq!(
-                ClientEncoding::of(name.as_bytes()),
-                ClientEncoding::AsciiApart,
-                "{name}"
-            );
-        }
-        for name in [
-            "SJIS",
-            "SHIFT_JIS_2004",
-            "BIG5",
-            "GBK",
-            "GB18030",
-            "UHC",
-            "JOHAB",
-            "",
-            "utf9",
-        ] {
-            assert_eq!(
-                ClientEncoding::of(name.as_bytes()),
-                ClientEncoding::Overlapping,
-                "{name}"
-            );
-        }
-    }
 
     #[test]
     fn a_purpose_is_read_from_the_options() {

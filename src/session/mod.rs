@@ -18,6 +18,7 @@
 mod aside;
 mod client;
 mod description;
+mod encoding;
 mod errors;
 mod extended;
 mod gate;
@@ -144,21 +145,10 @@ enum Stream {
     Discard,
 }
 
-/// What is known of a text's words in the client's encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClientEncoding {
-    /// All.
-    Utf8,
-    /// A byte below 0x80 is a character of its own: the same tokens, but for what stands in names and literals beyond ASCII.
-    AsciiApart,
-    /// Such a byte, a backslash too, may be the end of a character.
-    Overlapping,
-}
-
 /// Settings that the server reports and that the session follows.
 struct Settings {
     style: TextStyle,
-    client_encoding: ClientEncoding,
+    client_encoding: encoding::ClientEncoding,
     server_utf8: bool,
     standard_conforming_strings: bool,
 }
@@ -234,7 +224,7 @@ impl Session {
             profile,
             settings: Settings {
                 style: TextStyle::default(),
-                client_encoding: ClientEncoding::Utf8,
+                client_encoding: encoding::ClientEncoding::Utf8,
                 server_utf8: true,
                 standard_conforming_strings: true,
             },

@@ -1,10 +1,11 @@
 //! From a text to a plan and from a plan to permits: what Query and Parse have in common.
 
+use super::encoding::{self, ClientEncoding};
 use super::records::Draft;
 use super::rows::{self, Shown};
 use super::standing::unresolvable;
 use super::state::Standing;
-use super::{ClientEncoding, Session, Ticket};
+use super::{Session, Ticket};
 use crate::metrics::Outcome;
 use crate::plan::{
     self, Action, Effects, Output, Plan, PlanInput, Reason, Refusal, Script, Snapshot, StatementKind, SubjectSource,
@@ -27,7 +28,7 @@ const MAX_CHARACTER: usize = 4;
 pub(super) enum Text {
     /// These bytes of the frame, UTF-8.
     Exact(Range<usize>),
-    /// Not UTF-8: good enough to see whether it may touch anything protected.
+    /// Not UTF-8, as [`encoding`] reads it: good enough to see whether it may touch anything protected.
     Lossy(Zeroizing<String>),
 }
 
@@ -59,15 +60,20 @@ impl Session {
         let extended = tag == b'P';
         let snapshot = self.snapshot();
         let encoding = self.settings.client_encoding;
-        let (text, readable) = match std::str::from_utf8(&frame[sql.clone()]) {
-            Ok(text) if encoding == ClientEncoding::Utf8 || text.is_ascii() => (Text::Exact(sql), true),
-            _ => (
-                Text::Lossy(Zeroizing::new(String::from_utf8_lossy(&frame[sql]).into_owned())),
-                false,
-            ),
+        let bytes = &frame[sql.clone()];
+        let readable = bytes.is_ascii() || encoding == ClientEncoding::Utf8 && std::str::from_utf8(bytes).is_ok();
+        let known = readable || encoding != ClientEncoding::Unknown;
+        // Until the encoding is certain, which `touches` sees to, every word counts that the text may have.
+        let may_touch = |text: &str| plan::may_touch(text, &snapshot);
+        let in_any_encoding = !readable && may_touch(&Zeroizing::new(encoding::bytewise(bytes)));
+        let text = if readable {
+            Text::Exact(sql)
+        } else {
+            let read = encoding.read(bytes).unwrap_or_else(|| encoding::bytewise(bytes));
+            Text::Lossy(Zeroizing::new(read))
         };
-        // In other encodings a name may be written in other bytes, and what looks like a backslash may be a part of a character. A name that
-        // begins with a long one means that one, too: the server cuts it before a character that doesn't fit.
+        // In other encodings a name may be written in other bytes. A name that begins with a long one means that one, too: the server cuts
+        // it before a character that doesn't fit.
         let odd_names = !readable && {
             let names = snapshot
                 .sensitive_names
@@ -77,7 +83,7 @@ impl Session {
                 .into_iter()
                 .any(|name| !name.is_ascii() || name.len() > MAX_NAME_LENGTH - MAX_CHARACTER)
         };
-        let touches = odd_names || plan::may_touch(text.get(frame), &snapshot);
+        let touches = odd_names || in_any_encoding || may_touch(text.get(frame));
         if touches && !self.is_current() && !self.lookout.take_failed() && self.ask(extended) {
             let frame = std::mem::take(frame);
             self.park(tag, frame);
@@ -93,7 +99,7 @@ impl Session {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             extended,
         };
-        let script = if odd_names || touches && !readable && encoding == ClientEncoding::Overlapping {
+        let script = if odd_names || touches && !known {
             Arc::new(plan::unread(source.len()))
         } else if touches {
             let key = self.database.plans.key(&input);
