@@ -70,6 +70,7 @@ def summary(suite, directory, expected):
         return f"  {test}\n    directly {shown(direct)}; through pgward {shown(through)}"
 
     bad = 0
+    by_reason = {}
     known = expectations(expected, suite)
     for test in unlike:
         again = [(outcome(d, test), outcome(t, test)) for d, t in zip(direct[1:], through[1:]) if test in d or test in t]
@@ -80,13 +81,18 @@ def summary(suite, directory, expected):
             ways = [way for way, outcomes in zip(("directly", "through pgward"), seen) if len(outcomes) > 1]
             print(row(test) + f"\n    flaky: flips {' and '.join(ways) or 'with its neighbours'}")
         elif reason:
-            print(row(test) + f"\n    expected: {reason}")
+            by_reason.setdefault(reason, []).append(test)
+            continue
         else:
             bad += 1
             print(row(test) + "\n    DIFFERENT")
         for way, runs in (("directly", direct), ("through pgward", through)):
             if text := runs[0].get(test, ("", ""))[1]:
                 print(f"    {way}: {' | '.join(text.splitlines())[:300]}")
+    for reason, tests in by_reason.items():
+        print(f"  expected: {reason}: {len(tests)} tests")
+        for test in tests:
+            print(f"    {test}: directly {outcome(a, test)}, through pgward {outcome(b, test)}")
     unlike_messages = [t for t in a if t in b and a[t][0] == b[t][0] == "failed" and like(a[t][1]) != like(b[t][1])]
     for test in unlike_messages:
         print(f"  {test}\n    failed both ways, with different errors\n    directly: {a[test][1][:300]!r}\n    through pgward: {b[test][1][:300]!r}")
