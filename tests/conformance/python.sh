@@ -33,7 +33,7 @@ virtualenv() {
 
 # run_pytest <argument>...: a suite that hangs is ended; what it has not run counts as missing.
 run_pytest() {
-    PYTHONPATH=$here timeout --signal=INT --kill-after=60 "${SUITE_SECONDS:-3600}" \
+    PYTHONPATH=$here timeout --signal=INT --kill-after=60 "${SUITE_SECONDS:-7200}" \
         "$python" -m pytest -p outcomes --timeout="${TEST_SECONDS:-120}" -p no:cacheprovider "$@"
 }
 
