@@ -32,7 +32,7 @@ def connect(**settings):
 
 def plain(value):
     """As text, without what differs from run to run."""
-    return re.sub(r"\bport(=| )\d+|0x[0-9a-f]+", "#", str(value))
+    return re.sub(r"\bport(=| )\d+|0x[0-9a-f]+|pg_temp_\d+", "#", str(value))
 
 
 def fields(error):

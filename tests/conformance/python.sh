@@ -2,7 +2,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # A suite must see the server that it is told, whatever the caller's environment says.
-unset "${!PG@}"
+for variable in "${!PG@}"; do case $variable in PGWARD*) ;; *) unset "$variable" ;; esac done
 
 # sdist <project> <version>: unpacked in the cache. Sets $source_tree.
 sdist() {

@@ -51,7 +51,10 @@ CONF
         INSERT INTO $probe VALUES (1, 'kim@example.com', 'Kim')"
 }
 
-psql_to() { as_server "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$1" -U postgres -d "$2" -c "$3"; }
+# Some packages of PostgreSQL are the server only.
+psql=$bindir/psql
+[ -x "$psql" ] || psql=psql
+psql_to() { as_server "$psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$1" -U postgres -d "$2" -c "$3"; }
 sql() { psql_to "$direct_port" "$@"; }
 
 start_pgward() {
