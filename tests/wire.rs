@@ -558,6 +558,92 @@ fn wire_33_names_in_other_encodings() {
 }
 
 #[test]
+fn wire_33_the_name_unicode_means_utf8() {
+    let mut pair = Pair::new();
+    // The server reports this name as the client wrote it.
+    both(&mut pair, "SET client_encoding = 'UNICODE'");
+    both(&mut pair, r"SELECT E'é\n' AS x, name FROM people WHERE id = 1");
+}
+
+#[test]
+fn wire_33_escapes_in_other_client_encodings() {
+    let mut pair = Pair::new();
+    let refused = |pair: &mut Pair, sql: &[u8]| {
+        pair.sealed.send(&[Send::Frame(b'Q', sql)]);
+        let answer = pair.sealed.until_ready();
+        error(&answer).and_then(|e| e.anchor()).map(str::to_owned)
+    };
+    for encoding in ["LATIN1", "KOI8R", "EUC_KR", "EUC_JP"] {
+        both(&mut pair, &format!("SET client_encoding = '{encoding}'"));
+        for sql in [
+            &b"SELECT E'\xb0\xa1\\n \\'' AS x\0"[..],
+            b"SELECT 'people \xb0\xa1' AS people\0",
+            b"SELECT '\xb0\xa1' FROM pg_class WHERE relname = 'people'\0",
+        ] {
+            pair.same(&[Send::Frame(b'Q', sql)], 1);
+        }
+        for sql in [
+            &b"SELECT '\xb0\xa1\\', name FROM people\0"[..],
+            b"DO E'BEGIN PERFORM n\\x61me FROM peopl\\x65; -- \xb0\xa1\\nEND'\0",
+            b"SELECT '\xb0\xa1', query_to_xml(E'SELECT n\\x61me FROM peopl\\x65', true, true, '')\0",
+        ] {
+            assert!(refused(&mut pair, sql).is_some(), "{encoding}: {}", sql.escape_ascii());
+        }
+    }
+    // Here a backslash may be the second byte of a character, and what looks like the end of a literal may be inside.
+    for (encoding, character) in [
+        ("SJIS", &b"\x83\\"[..]),
+        ("BIG5", b"\xa5\\"),
+        ("GBK", b"\x81\\"),
+        ("GB18030", b"\x81\\\x81\x30\x81\x30"),
+        ("UHC", b"\xb0\xa1"),
+        ("JOHAB", b"\x88\x61"),
+    ] {
+        both(&mut pair, &format!("SET client_encoding = '{encoding}'"));
+        for (before, after) in [
+            (&b"SELECT '"[..], &b"' AS x, '\\' AS y"[..]),
+            (b"SELECT E'", b"\\'people' AS x"),
+            (b"SELECT E'", b"\\\\', 1 AS people -- '"),
+        ] {
+            pair.same(&[Send::Frame(b'Q', &[before, character, after, b"\0"].concat())], 1);
+        }
+        for (before, after) in [
+            (&b"SELECT E'"[..], &b"', name FROM people -- '"[..]),
+            (b"SELECT E'", b"\\' FROM pg_class -- ', name FROM people"),
+            (b"DO E'BEGIN PERFORM '' ", b"'', n\\x61me FROM peopl\\x65; END'"),
+        ] {
+            let sql = [before, character, after, b"\0"].concat();
+            let anchor = refused(&mut pair, &sql);
+            assert!(anchor.is_some(), "{encoding}: {}", sql.escape_ascii());
+        }
+    }
+    // Bytes that are no UTF-8: the server says so.
+    both(&mut pair, "SET client_encoding = 'UTF8'");
+    pair.same(&[Send::Frame(b'Q', b"SELECT E'\xff\\n', 'people'\0")], 1);
+}
+
+#[test]
+fn wire_33_an_encoding_that_is_set_without_waiting() {
+    let mut pair = Pair::new();
+    // Read as it was before, the second text is one literal; in SJIS it is a statement on people.
+    pair.sealed.send(&[
+        Send::Query("SET client_encoding = 'SJIS'"),
+        Send::Frame(b'Q', b"SELECT E'\x83\\', name FROM people -- '\0"),
+    ]);
+    assert!(error(&pair.sealed.until_ready()).is_none());
+    let answer = pair.sealed.until_ready();
+    assert_eq!(error(&answer).and_then(|e| e.anchor()), Some("protocol"), "{answer:?}");
+    // And the other way round.
+    pair.sealed.send(&[
+        Send::Query("SELECT set_config('client_encoding', 'LATIN1', false)"),
+        Send::Frame(b'Q', b"SELECT E'\x83\\' , ' , name FROM people -- '\0"),
+    ]);
+    assert!(error(&pair.sealed.until_ready()).is_none());
+    let answer = pair.sealed.until_ready();
+    assert_eq!(error(&answer).and_then(|e| e.anchor()), Some("protocol"), "{answer:?}");
+}
+
+#[test]
 fn wire_36_errors_show_no_sealed_bytes_and_no_position_in_another_text() {
     let mut pair = Pair::new();
     for sql in [

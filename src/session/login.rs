@@ -1,6 +1,7 @@
 //! Start-up and authentication: relayed, not ended here; pgward stores no password. What is learned on the way: who the
 //! handler is and how the server made sure.
 
+use super::encoding::ClientEncoding;
 use super::{Database, Effect, Peer, Phase, Session};
 use crate::audit::Origin;
 use crate::policy::{HandlerProfile, Policy};
@@ -195,7 +196,7 @@ impl Session {
         let (name, value) = read::parameter_status(body)?;
         let text = || String::from_utf8_lossy(value).into_owned();
         match name {
-            b"client_encoding" => self.settings.client_utf8 = matches!(value, b"UTF8" | b"SQL_ASCII"),
+            b"client_encoding" => self.settings.client_encoding = ClientEncoding::of(value),
             b"server_encoding" => self.settings.server_utf8 = value == b"UTF8",
             b"standard_conforming_strings" => self.settings.standard_conforming_strings = value == b"on",
             b"DateStyle" => self.settings.style.date_style = text(),

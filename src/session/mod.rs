@@ -19,6 +19,7 @@
 mod aside;
 mod client;
 mod description;
+mod encoding;
 mod errors;
 mod extended;
 mod forget;
@@ -157,7 +158,7 @@ enum Stream {
 /// Settings that the server reports and that the session follows.
 struct Settings {
     style: TextStyle,
-    client_utf8: bool,
+    client_encoding: encoding::ClientEncoding,
     server_utf8: bool,
     standard_conforming_strings: bool,
 }
@@ -241,7 +242,7 @@ impl Session {
             profile,
             settings: Settings {
                 style: TextStyle::default(),
-                client_utf8: true,
+                client_encoding: encoding::ClientEncoding::Utf8,
                 server_utf8: true,
                 standard_conforming_strings: true,
             },

@@ -1,5 +1,6 @@
 //! From a text to a plan and from a plan to permits: what Query and Parse have in common.
 
+use super::encoding::{self, ClientEncoding};
 use super::records::Draft;
 use super::rows::{self, Shown};
 use super::standing::unresolvable;
@@ -13,17 +14,21 @@ use crate::plan::{
 use crate::policy::{Circumstances, Permit};
 use crate::value::Format;
 use crate::wire::sqlstate::SqlState;
+use crate::wire::startup::MAX_NAME_LENGTH;
 use bytes::BytesMut;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
+/// Bytes of a character in the server's encoding.
+const MAX_CHARACTER: usize = 4;
+
 /// A text as the planner reads it.
 pub(super) enum Text {
     /// These bytes of the frame, UTF-8.
     Exact(Range<usize>),
-    /// Not UTF-8: good enough to see whether it may touch anything protected.
+    /// Not UTF-8, as [`encoding`] reads it: good enough to see whether it may touch anything protected.
     Lossy(Zeroizing<String>),
 }
 
@@ -53,7 +58,8 @@ impl Session {
     /// The kind of a text that is plainly of no concern; see [`plan::plain`].
     pub(super) fn plain(&self, text: &[u8]) -> Option<StatementKind> {
         let settings = &self.settings;
-        let (standard, utf8) = (settings.standard_conforming_strings, settings.client_utf8);
+        let utf8 = settings.client_encoding == ClientEncoding::Utf8;
+        let standard = settings.standard_conforming_strings;
         self.with_snapshot(|snapshot| plan::plain(text, snapshot, standard, utf8))
     }
 
@@ -61,16 +67,31 @@ impl Session {
     pub(super) fn plan(&mut self, tag: u8, frame: &mut BytesMut, sql: Range<usize>, oids: &[u32]) -> Option<Planned> {
         let extended = tag == b'P';
         let snapshot = self.snapshot();
-        let (text, readable) = match std::str::from_utf8(&frame[sql.clone()]) {
-            Ok(text) if self.settings.client_utf8 || text.is_ascii() => (Text::Exact(sql), true),
-            _ => (
-                Text::Lossy(Zeroizing::new(String::from_utf8_lossy(&frame[sql]).into_owned())),
-                false,
-            ),
+        let encoding = self.settings.client_encoding;
+        let bytes = &frame[sql.clone()];
+        let readable = bytes.is_ascii() || encoding == ClientEncoding::Utf8 && std::str::from_utf8(bytes).is_ok();
+        let known = readable || encoding != ClientEncoding::Unknown;
+        // Until the encoding is certain, which `touches` sees to, every word counts that the text may have.
+        let may_touch = |text: &str| plan::may_touch(text, &snapshot);
+        let in_any_encoding = !readable && may_touch(&Zeroizing::new(encoding::bytewise(bytes)));
+        let text = if readable {
+            Text::Exact(sql)
+        } else {
+            let read = encoding.read(bytes).unwrap_or_else(|| encoding::bytewise(bytes));
+            Text::Lossy(Zeroizing::new(read))
         };
-        // In other encodings a name may be written in other bytes, and what looks like a quote or a backslash may be a part of a character.
-        let odd_names = || snapshot.sensitive_names.iter().any(|name| !name.is_ascii());
-        let touches = plan::may_touch(text.get(frame), &snapshot) || !readable && odd_names();
+        // In other encodings a name may be written in other bytes. A name that begins with a long one means that one, too: the server cuts
+        // it before a character that doesn't fit.
+        let odd_names = !readable && {
+            let names = snapshot
+                .sensitive_names
+                .iter()
+                .chain(snapshot.sensitive_functions.iter());
+            names
+                .into_iter()
+                .any(|name| !name.is_ascii() || name.len() > MAX_NAME_LENGTH - MAX_CHARACTER)
+        };
+        let touches = odd_names || in_any_encoding || may_touch(text.get(frame));
         if touches && !self.is_current() && !self.lookout.take_failed() && self.ask(extended) {
             let frame = std::mem::take(frame);
             self.park(tag, frame);
@@ -86,7 +107,7 @@ impl Session {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             extended,
         };
-        let script = if touches && !readable {
+        let script = if odd_names || touches && !known {
             Arc::new(plan::unread(source.len()))
         } else if touches {
             let key = self.database.plans.key(&input);
@@ -144,7 +165,7 @@ impl Session {
             Some(unresolvable())
         } else if let Some(refusal) = self.too_long_to_plan(&script) {
             Some(refusal)
-        } else if !readable || !self.settings.client_utf8 || !self.settings.server_utf8 {
+        } else if !readable || encoding != ClientEncoding::Utf8 || !self.settings.server_utf8 {
             Some(
                 Refusal::unsupported(
                     Reason::Protocol,

@@ -1,5 +1,7 @@
 # Throw-away servers with pgward before them, and the comparison of two runs. Sourced, not run.
 
+# The protected table, with its schema.
+probe=public.pgward_probe_customers
 stage_dirs=()
 stage_pids=()
 end_stage() {
@@ -44,11 +46,15 @@ CONF
         ALTER DATABASE $database SET timezone_abbreviations TO 'Default';
         GRANT CREATE ON DATABASE $database TO pgward"
     start_pgward "$dir/pgward" "$database"
-    psql_to "$pgward_port" "$database" "CREATE TABLE public.pgward_probe_customers (id int PRIMARY KEY, email text, name text);
-        INSERT INTO public.pgward_probe_customers VALUES (1, 'kim@example.com', 'Kim')"
+    [ "${probe%%.*}" = public ] || psql_to "$pgward_port" "$database" "CREATE SCHEMA ${probe%%.*}"
+    psql_to "$pgward_port" "$database" "CREATE TABLE $probe (id int PRIMARY KEY, email text, name text);
+        INSERT INTO $probe VALUES (1, 'kim@example.com', 'Kim')"
 }
 
-psql_to() { as_server "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$1" -U postgres -d "$2" -c "$3"; }
+# Some packages of PostgreSQL are the server only.
+psql=$bindir/psql
+[ -x "$psql" ] || psql=psql
+psql_to() { as_server "$psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$1" -U postgres -d "$2" -c "$3"; }
 sql() { psql_to "$direct_port" "$@"; }
 
 start_pgward() {
@@ -82,7 +88,7 @@ kind = "service"
 groups = ["all"]
 purpose = "test"
 [[table]]
-name = "public.pgward_probe_customers"
+name = "$probe"
 subject = "id"
 [table.columns]
 email = { category = "email", mode = "eq" }
@@ -90,7 +96,7 @@ name = { category = "name" }
 [[grant]]
 group = "all"
 purpose = "test"
-columns = ["public.pgward_probe_customers.*"]
+columns = ["$probe.*"]
 read = "clear"
 search = true
 write = true
