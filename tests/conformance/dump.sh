@@ -78,7 +78,8 @@ dumps() {
     check databases client psql -l
 }
 
-# Each restore goes into the database of a fresh server, and is then dumped directly.
+# Each restore goes into the database of a fresh server, and is then dumped directly. That dump is held against the one that came of the other way, not
+# against the original: pg_dump changes the order of inherited columns, with or without pgward.
 restores() {
     local out=$1 way=$2 how port status
     for how in plain custom parallel; do
@@ -94,7 +95,6 @@ restores() {
         esac
         port=$direct_port
         check "restored_$how" dump
-        check "as_dumped_$how" cmp "$out/run/results/plain.out" "$out/run/results/restored_$how.out"
         end_stage
     done
 }

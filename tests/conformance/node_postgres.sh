@@ -5,8 +5,9 @@
 
 here=$(cd "$(dirname "$0")" && pwd)
 suite_tree=$cache/node-postgres
-# What the suites use beside node-postgres' own packages, in the versions that its package.json files ask for.
-packages="async@2.6.4 bluebird@3.7.2 co@4.6.0 pg-copy-streams@0.3.0 pg-types@2.2.0 pgpass@1.0.5 typescript@4.9.5 mocha@10.8.2 expect.js@0.3.1
+# What the suites use beside node-postgres' own packages, in the versions that its package.json files ask for; TypeScript 4.9 compiles a `break` in
+# `for await` wrongly.
+packages="async@2.6.4 bluebird@3.7.2 co@4.6.0 pg-copy-streams@0.3.0 pg-types@2.2.0 pgpass@1.0.5 typescript@4.8.4 mocha@10.8.2 expect.js@0.3.1
     lodash@4.17.21 chai@4.5.0 ts-node@8.10.2 @types/chai@4.3.20 @types/mocha@10.0.10 @types/node@14.18.63 JSONStream@1.3.5 concat-stream@1.0.1
     stream-spec@0.3.6"
 own="pg pg-pool pg-cursor pg-protocol pg-query-stream pg-connection-string pg-cloudflare"
@@ -56,6 +57,10 @@ suite() {
     # The role with a password that the suite's SCRAM tests ask for; everybody else is trusted.
     sql node_postgres "SET password_encryption = 'scram-sha-256'; CREATE ROLE scram_test LOGIN PASSWORD 'test4scram'"
     printf 'host all scram_test 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n' | as_server tee "$hba" >/dev/null
+    # TLS, at the server as at pgward.
+    for file in crt key; do as_server tee "$out/../data/server.$file" <"$tls/server.$file" >/dev/null; done
+    as_server chmod 600 "$out/../data/server.key"
+    echo "ssl = on" | as_server tee -a "$out/../data/postgresql.conf" >/dev/null
     as_server "$bindir/pg_ctl" -D "$out/../data" reload >/dev/null
     (
         cd "$suite_tree/packages/pg"
@@ -67,4 +72,14 @@ suite() {
 }
 
 fetch_suite
+# Not the suite's own certificates: they are of X.509's first version.
+tls=$cache/node-tls
+[ -e "$tls/server.crt" ] || {
+    mkdir -p "$tls"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -keyout "$tls/server.key" -out "$tls/server.crt" 2>/dev/null || die "skipped: openssl makes no certificate"
+    chmod 600 "$tls/server.key"
+}
+listen_also="tls_cert = \"$tls/server.crt\"
+tls_key = \"$tls/server.key\""
 compare node_postgres node_postgres suite

@@ -57,6 +57,7 @@ start_pgward() {
 version = "conformance"
 [listen]
 addresses = ["127.0.0.1:$pgward_port"]
+${listen_also:-}
 [upstream]
 host = "127.0.0.1"
 port = $direct_port
