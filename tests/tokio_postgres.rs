@@ -265,7 +265,7 @@ async fn errors(client: &Client, table: &str, story: &mut Story) {
         .map(drop);
     story.note(format!(
         "wrong type of a parameter: {}",
-        wrong.expect_err("a conversion").to_string()
+        wrong.expect_err("a conversion")
     ));
     let division = client
         .query(&format!("SELECT name, 1 / (id - id) FROM {table}"), &[])
