@@ -280,18 +280,27 @@ fn wire_32_malformed_start_ups_are_errors() {
     let mut trailing = hello.clone();
     trailing.extend(b"x\0");
     trailing[3] += 2;
-    for bytes in [
-        no_terminator,
-        trailing,
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
-        vec![0xFF; 64],
-        vec![0; 64],
-        vec![0, 0, 0, 8, 0, 3, 0, 0],
-    ] {
+    for bytes in [no_terminator, trailing, vec![0, 0, 0, 8, 0, 3, 0, 0]] {
         let mut stream = connect(&world);
         stream.write_all(&bytes).unwrap();
         let answer = read_to_end(&mut stream);
         assert!(contains(&answer, "C08P01"), "{bytes:?}: {answer:?}");
+    }
+    // The server, too, closes without a word on a length that can't be. A Terminate is what node-postgres sends when it ends before its start-up.
+    for port in [world.port, world.cluster.port()] {
+        for bytes in [
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+            vec![0xFF; 64],
+            vec![0; 64],
+            b"X\0\0\0\x04".to_vec(),
+        ] {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.write_all(&bytes).unwrap();
+            let mut answer = Vec::new();
+            // Bytes that it didn't read make the kernel send a reset.
+            let _ = stream.read_to_end(&mut answer);
+            assert_eq!(answer, b"", "{bytes:?} to port {port}");
+        }
     }
     let mut raw = Raw::connect(world.port, "app", "app");
     assert_eq!(raw.rows("SELECT 1"), [[Some("1".into())]]);

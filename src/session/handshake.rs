@@ -160,6 +160,8 @@ impl Handshake {
         let opening = match startup::parse(input) {
             Ok(Some(opening)) => opening,
             Ok(None) => return Step::Read,
+            // As the server does: this is no client of PostgreSQL's, or one that ended before it began (node-postgres then sends a Terminate).
+            Err(StartupError::Length) => return self.finish(Step::Close),
             Err(error) => return self.refuse(error.into()),
         };
         match opening {

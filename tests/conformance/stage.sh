@@ -63,6 +63,7 @@ start_pgward() {
 version = "conformance"
 [listen]
 addresses = ["127.0.0.1:$pgward_port"]
+${listen_also:-}
 [upstream]
 host = "127.0.0.1"
 port = $direct_port
@@ -111,7 +112,8 @@ POLICY
     done
 }
 
-# compare <suite> <database> <function>: runs the function (output directory, port) directly, then through pgward, each on a fresh server; prints what differs.
+# compare <suite> <database> <function> [strict]: runs the function (output directory, port) directly, then through pgward, each on a fresh server; prints what
+# differs. Strict: what a test wrote has to be the same even where it passed.
 compare() {
     local suite=$1 database=$2 run=$3 way out
     for way in ${WAYS:-direct pgward}; do
@@ -125,5 +127,5 @@ compare() {
         "$run" "$out/run" "$port" >"$out/outcome" 2>"$out/errors" || true
         end_stage
     done
-    python3 "$(dirname "${BASH_SOURCE[0]}")/summary.py" "$suite" "$cache/$suite-direct" "$cache/$suite-pgward"
+    python3 "$(dirname "${BASH_SOURCE[0]}")/summary.py" "$suite" "$cache/$suite-direct" "$cache/$suite-pgward" ${4:-}
 }

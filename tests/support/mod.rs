@@ -4,6 +4,7 @@
 pub mod http;
 pub mod pair;
 pub mod raw;
+pub mod story;
 
 use pgward::cli::cluster::{Auth, Cluster, ClusterOptions, free_port};
 use std::fs;

@@ -96,10 +96,22 @@ fn wire_03_direct_tls_needs_alpn() {
     // Only as the very first byte.
     let mut handshake = Handshake::new(TlsOffer::Allow);
     step(&mut handshake, &GSSENC);
-    assert_eq!(
-        sqlstate(&step(&mut handshake, b"\x16\x03\x01\x00\x00\x00\x00\x00")),
-        "08P01"
-    );
+    assert!(matches!(
+        step(&mut handshake, b"\x16\x03\x01\x00\x00\x00\x00\x00"),
+        Step::Close
+    ));
+}
+
+#[test]
+fn a_start_up_of_impossible_length_is_closed_without_a_word() {
+    for bytes in [&b"X\0\0\0\x04"[..], b"GET / HTTP/1.1\r\n", &[0; 8], &[0xFF; 8]] {
+        for offer in [TlsOffer::Off, TlsOffer::Allow, TlsOffer::Require] {
+            assert!(
+                matches!(step(&mut Handshake::new(offer), bytes), Step::Close),
+                "{bytes:?}"
+            );
+        }
+    }
 }
 
 #[test]
