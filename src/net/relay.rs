@@ -129,6 +129,8 @@ struct Side<S> {
     stream: S,
     input: BytesMut,
     reading: Reading,
+    /// The last read in this wake-up found nothing: its waker is set, and asking again would find nothing.
+    drained: bool,
     /// What is left in `input` is to be offered again: it was left because of back-pressure or because the session waited, not because it
     /// is incomplete.
     retry: bool,
@@ -153,6 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             stream,
             retry: !input.is_empty(),
             input,
+            drained: false,
             reading: Reading::Open,
             broken: false,
             unflushed: false,
@@ -174,9 +177,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
                 tracing::debug!(%error, "read failed");
                 self.reading = Reading::Ended;
             }
-            Poll::Pending => {}
+            Poll::Pending => self.drained = true,
         }
         None
+    }
+
+    /// Whether to read once more in this wake-up.
+    fn may_read(&self) -> bool {
+        !self.retry && !self.drained && self.reading == Reading::Open
     }
 
     /// Gives the thread its buffer back when nothing is left in it.
@@ -293,6 +301,8 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.client.drained = false;
+        self.server.drained = false;
         loop {
             if !self.told_to_stop && self.surroundings.is_stopping() {
                 self.told_to_stop = true;
@@ -338,8 +348,7 @@ where
             return false;
         }
         let mut moved = false;
-        if !side.retry
-            && side.reading == Reading::Open
+        if side.may_read()
             && let Some(n) = side.read(cx)
         {
             self.surroundings.read_from_client(n);
@@ -366,8 +375,7 @@ where
             return false;
         }
         let mut moved = false;
-        if !side.retry
-            && side.reading == Reading::Open
+        if side.may_read()
             && let Some(n) = side.read(cx)
         {
             self.surroundings.read_from_server(n);

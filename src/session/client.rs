@@ -9,7 +9,7 @@ use crate::plan::{Reason, Refusal};
 use crate::wire::compose;
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use crate::wire::sqlstate::SqlState;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -40,9 +40,11 @@ impl Session {
                 Ok(Scan::Frame { tag, size }) => (tag, size),
                 Err(fault) => return self.malformed("client", &fault),
             };
-            if input.len() >= size {
-                let frame = input.split_to(size);
-                self.client_frame(tag, frame);
+            if tag == b'd' && self.phase == Phase::Ready && !self.discards() {
+                self.pass_copy_data(input);
+            } else if input.len() >= size {
+                self.client_frame(tag, &input[..size]);
+                input.advance(size);
             } else if !self.begin_stream(tag, size, input) {
                 input.reserve((size - input.len()).min(1 << 20));
                 return;
@@ -143,7 +145,7 @@ impl Session {
     }
 
     /// One whole frame.
-    pub(super) fn client_frame(&mut self, tag: u8, frame: BytesMut) {
+    pub(super) fn client_frame(&mut self, tag: u8, frame: &[u8]) {
         if self.phase == Phase::Login {
             return self.login_from_client(tag, frame);
         }
@@ -203,8 +205,15 @@ impl Session {
         self.skipping || self.refused
     }
 
-    pub(super) fn forward(&mut self, frame: BytesMut) {
-        self.to_server.put_bytes(frame.freeze());
+    pub(super) fn forward(&mut self, frame: &[u8]) {
+        self.to_server.put(frame);
+    }
+
+    /// Forwards a run of CopyData frames, the last of which may be incomplete, in one piece.
+    fn pass_copy_data(&mut self, input: &mut BytesMut) {
+        let (run, beyond) = frame::run(input, |tag| tag == b'd');
+        self.to_server.put_bytes(input.split_to(run).freeze());
+        self.client_stream = (beyond > 0).then_some((beyond, Stream::Forward));
     }
 
     /// Terminate, behind what the client sent before: the server carries that out first, then closes.
@@ -213,7 +222,7 @@ impl Session {
         self.leaving = true;
     }
 
-    pub(super) fn function_call(&mut self, frame: BytesMut) {
+    pub(super) fn function_call(&mut self, frame: &[u8]) {
         let body = frame.get(HEADER..).unwrap_or_default();
         let oid = body.first_chunk().map(|oid| u32::from_be_bytes(*oid));
         let harmless = oid.is_some_and(|oid| LARGE_OBJECT_FUNCTIONS.contains(&oid));

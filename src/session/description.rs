@@ -8,12 +8,11 @@ use crate::plan::Output;
 use crate::wire::compose::{self};
 use crate::wire::frame::{HEADER, Malformed};
 use crate::wire::read;
-use bytes::BytesMut;
 use std::sync::Arc;
 
 impl Session {
     /// `own`: pgward asked for itself.
-    pub(super) fn plain_description(&mut self, frame: &BytesMut, own: bool) -> Result<(), Malformed> {
+    pub(super) fn plain_description(&mut self, frame: &[u8], own: bool) -> Result<(), Malformed> {
         let snapshot = self.snapshot();
         if !snapshot.protected_by_oid.is_empty() {
             let fields = read::row_description(&frame[HEADER..])?;
@@ -31,7 +30,7 @@ impl Session {
     pub(super) fn described_statement(
         &mut self,
         tag: u8,
-        frame: &BytesMut,
+        frame: &[u8],
         statement: Option<Arc<Prepared>>,
         own: bool,
     ) -> Result<Option<Reply>, Malformed> {
@@ -106,7 +105,7 @@ impl Session {
     pub(super) fn described_portal(
         &mut self,
         tag: u8,
-        frame: &BytesMut,
+        frame: &[u8],
         portal: Option<Arc<Portal>>,
         own: bool,
     ) -> Result<(), Malformed> {
@@ -130,7 +129,7 @@ impl Session {
     /// A RowDescription of a protected statement: held against the plan, shown with the logical types.
     pub(super) fn protected_description(
         &mut self,
-        frame: &BytesMut,
+        frame: &[u8],
         outputs: Option<&[Output]>,
         statement: Option<&Prepared>,
         own: bool,

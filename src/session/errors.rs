@@ -9,7 +9,6 @@ use crate::policy::Circumstances;
 use crate::wire::compose::{self, Severity};
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use crate::wire::read;
-use bytes::BytesMut;
 use std::collections::VecDeque;
 
 /// Fields of an ErrorResponse that may hold stored or spliced values, or positions in a text that the client did not write.
@@ -89,7 +88,7 @@ impl Session {
         self.mute = true;
     }
 
-    pub(super) fn error(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn error(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         self.withheld = None;
         self.copy_in = false;
         let fields = read::error_fields(&frame[HEADER..])?;
@@ -99,10 +98,10 @@ impl Session {
             .any(|(code, text)| *code == b'V' && matches!(*text, b"FATAL" | b"PANIC"));
         match self.replies.pop_front() {
             // Between statements: the server ends the connection (57P01, an idle time-out).
-            None => self.emit(&frame),
+            None => self.emit(frame),
             Some(Reply::Query(mut expected)) => {
                 match expected.pop_front() {
-                    None | Some(Expect::Plain { untouched: true, .. }) => self.emit_unprotected(&frame, &fields),
+                    None | Some(Expect::Plain { untouched: true, .. }) => self.emit_unprotected(frame, &fields),
                     Some(Expect::Protected(mut running)) => self.protected_error(&fields, &mut running),
                     Some(Expect::Refused(refused)) => self.refused_error(&fields, &refused),
                     Some(Expect::Plain { .. } | Expect::Companion { .. }) => self.emit_sanitised(&fields),
@@ -115,14 +114,14 @@ impl Session {
             }
             // ReadyForQuery follows. At Sync: the implicit transaction can't be committed.
             Some(reply @ (Reply::FunctionCall | Reply::Sync)) => {
-                self.emit(&frame);
+                self.emit(frame);
                 self.replies.push_front(reply);
             }
             Some(mut reply) => {
                 match &mut reply {
                     Reply::Execute(Some(running)) => self.protected_error(&fields, running),
                     Reply::Refused(refused) => self.refused_error(&fields, refused),
-                    reply if self.is_unprotected(reply) => self.emit_unprotected(&frame, &fields),
+                    reply if self.is_unprotected(reply) => self.emit_unprotected(frame, &fields),
                     // Among them pgward's own questions and companions: their error stands for the client's message, which the server now discards.
                     _ => self.emit_sanitised(&fields),
                 }

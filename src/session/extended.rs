@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 const COMPANION: &[u8] = b"pgward_companion";
 
 impl Session {
-    pub(super) fn parse(&mut self, mut frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn parse(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let message = Parse::read(&frame[HEADER..])?;
         let name: Name = known_as(message.name).into();
         if let Some(prepared) = self.plainly_prepared(&name, &message) {
@@ -43,7 +43,7 @@ impl Session {
             self.refuse_message(false, Refuse::plain(refusal));
             return Ok(());
         }
-        let Some(planned) = self.plan(b'P', &mut frame, sql, &oids) else {
+        let Some(planned) = self.plan(b'P', frame, sql, &oids) else {
             return Ok(());
         };
         self.extended_open = true;
@@ -71,7 +71,7 @@ impl Session {
                 effects: Effects::default(),
                 forgets: None,
             };
-            self.keep_statement(name, body, planned.text.get(&frame), &oids, &planned);
+            self.keep_statement(name, body, planned.text.get(frame), &oids, &planned);
             self.forward(frame);
             return Ok(());
         };
@@ -81,9 +81,9 @@ impl Session {
                 self.refuse_parse(name, Refuse::plain(refusal));
             }
             Action::Forward => {
-                let forgets = plan::forgets(planned.text.get(&frame), &statement.span);
+                let forgets = plan::forgets(planned.text.get(frame), &statement.span);
                 let body = PreparedBody::Forward { kind, effects, forgets };
-                self.keep_statement(name, body, planned.text.get(&frame), &oids, &planned);
+                self.keep_statement(name, body, planned.text.get(frame), &oids, &planned);
                 self.forward(frame);
             }
             Action::Refuse(refused) => {
@@ -99,7 +99,7 @@ impl Session {
                 self.refuse_parse(name, refuse);
             }
             Action::Protected(plan) => {
-                let source = planned.text.get(&frame);
+                let source = planned.text.get(frame);
                 if let Err((refusal, rule)) = self.prepare(&name, source, statement, plan, &oids, &planned) {
                     let redacted = plan.redacted.clone();
                     self.refuse_parse(
@@ -210,7 +210,7 @@ impl Session {
         self.replies.push_back(Reply::Parse { name, replaced });
     }
 
-    pub(super) fn bind(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn bind(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let message = Bind::read(&frame[HEADER..])?;
         self.extended_open = true;
         let asked = known_as(message.statement);
@@ -337,7 +337,7 @@ impl Session {
         self.replies.push_back(Reply::Bind { name, replaced });
     }
 
-    pub(super) fn describe(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn describe(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let target = Target::read(&frame[HEADER..], "Describe")?;
         self.extended_open = true;
         let reply = if target.portal {
@@ -356,7 +356,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn execute(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn execute(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let message = Execute::read(&frame[HEADER..])?;
         self.extended_open = true;
         let asked = known_as(message.portal);
@@ -483,7 +483,7 @@ impl Session {
         });
     }
 
-    pub(super) fn close_target(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn close_target(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let target = Target::read(&frame[HEADER..], "Close")?;
         self.extended_open = true;
         let name: Name = known_as(target.name).into();

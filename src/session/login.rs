@@ -11,7 +11,7 @@ use crate::wire::frame::Malformed;
 use crate::wire::read::{self, Body};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::StartupMessage;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use std::sync::Arc;
 
 const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
@@ -88,10 +88,10 @@ impl Session {
     }
 
     /// A message of the client before the first ReadyForQuery.
-    pub(super) fn login_from_client(&mut self, tag: u8, frame: BytesMut) {
+    pub(super) fn login_from_client(&mut self, tag: u8, frame: &[u8]) {
         match tag {
             b'p' => {
-                if std::mem::take(&mut self.login.sasl_initial) && self.login.plus_removed && wants_binding(&frame) {
+                if std::mem::take(&mut self.login.sasl_initial) && self.login.plus_removed && wants_binding(frame) {
                     compose::error(
                         self.to_client.tail(),
                         Severity::Fatal,
@@ -104,7 +104,7 @@ impl Session {
                     self.close();
                     return;
                 }
-                self.to_server.put(&frame);
+                self.to_server.put(frame);
             }
             b'X' => self.terminate(),
             _ => self.malformed("client", &Malformed::new("expected an authentication message")),
@@ -112,7 +112,7 @@ impl Session {
     }
 
     /// A message of the server before the first ReadyForQuery.
-    pub(super) fn login_from_server(&mut self, tag: u8, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn login_from_server(&mut self, tag: u8, frame: &[u8]) -> Result<(), Malformed> {
         let body = &frame[crate::wire::frame::HEADER..];
         match tag {
             b'R' => return self.authentication(frame),
@@ -137,17 +137,17 @@ impl Session {
             }
             b'E' => {
                 // The server ends the connection after an error at log-in.
-                self.to_client.put(&frame);
+                self.to_client.put(frame);
                 return Ok(());
             }
             _ => {}
         }
-        self.to_client.put(&frame);
+        self.to_client.put(frame);
         self.stop_if_idle();
         Ok(())
     }
 
-    fn authentication(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+    fn authentication(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let mut body = Body::new(&frame[crate::wire::frame::HEADER..], "Authentication");
         let method = match body.u32()? {
             0 => {
@@ -187,7 +187,7 @@ impl Session {
             _ => self.login.method,
         };
         self.login.method = method;
-        self.to_client.put(&frame);
+        self.to_client.put(frame);
         Ok(())
     }
 
@@ -227,6 +227,7 @@ fn wants_binding(frame: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::BytesMut;
 
     #[test]
     fn a_purpose_is_read_from_the_options() {

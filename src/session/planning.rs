@@ -15,7 +15,6 @@ use crate::policy::{Circumstances, Permit};
 use crate::value::Format;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::MAX_NAME_LENGTH;
-use bytes::BytesMut;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,7 +63,7 @@ impl Session {
     }
 
     /// Plans a text, or parks the message until names can be resolved. `None`: parked.
-    pub(super) fn plan(&mut self, tag: u8, frame: &mut BytesMut, sql: Range<usize>, oids: &[u32]) -> Option<Planned> {
+    pub(super) fn plan(&mut self, tag: u8, frame: &[u8], sql: Range<usize>, oids: &[u32]) -> Option<Planned> {
         let extended = tag == b'P';
         let snapshot = self.snapshot();
         let encoding = self.settings.client_encoding;
@@ -93,7 +92,6 @@ impl Session {
         };
         let touches = odd_names || in_any_encoding || may_touch(text.get(frame));
         if touches && !self.is_current() && !self.lookout.take_failed() && self.ask(extended) {
-            let frame = std::mem::take(frame);
             self.park(tag, frame);
             return None;
         }
@@ -152,7 +150,6 @@ impl Session {
             self.lookout.catalog_stale();
             self.lookout.ask_once_more();
             if self.ask(extended) {
-                let frame = std::mem::take(frame);
                 self.park(tag, frame);
                 return None;
             }

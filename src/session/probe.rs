@@ -11,7 +11,6 @@ use crate::plan::{NameScope, Snapshot};
 use crate::wire::compose;
 use crate::wire::frame::Malformed;
 use crate::wire::read::DataRow;
-use bytes::BytesMut;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -249,14 +248,14 @@ impl Session {
             return;
         }
         if let Some((tag, frame)) = self.parked.take() {
-            self.client_frame(tag, frame);
+            self.client_frame(tag, &frame);
         }
         // It counts for the message that waited, which may have been discarded: the next one asks again.
         self.lookout.take_failed();
     }
 
     /// Keeps a message until the answers are there.
-    pub(super) fn park(&mut self, tag: u8, frame: BytesMut) {
-        self.parked = Some((tag, frame));
+    pub(super) fn park(&mut self, tag: u8, frame: &[u8]) {
+        self.parked = Some((tag, frame.into()));
     }
 }

@@ -13,7 +13,6 @@ use crate::value::Format;
 use crate::wire::compose;
 use crate::wire::frame::{HEADER, Malformed};
 use crate::wire::read::{self};
-use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 impl Session {
-    pub(super) fn query(&mut self, mut frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn query(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let text = read::query(&frame[HEADER..])?;
         if let Some(kind) = self.plain(text) {
             self.extended_open = false;
@@ -32,12 +31,12 @@ impl Session {
             return Ok(());
         }
         let sql = HEADER..HEADER + text.len();
-        let Some(planned) = self.plan(b'Q', &mut frame, sql, &[]) else {
+        let Some(planned) = self.plan(b'Q', frame, sql, &[]) else {
             return Ok(());
         };
         self.extended_open = false;
         self.lookout.asked_enough();
-        if let Some(refusal) = self.refuse_by_name(&planned.script, planned.text.get(&frame)) {
+        if let Some(refusal) = self.refuse_by_name(&planned.script, planned.text.get(frame)) {
             self.refuse_message(true, Refuse::plain(refusal));
             return Ok(());
         }
@@ -51,12 +50,12 @@ impl Session {
                 self.note_effects(statement.kind, statement.effects);
                 self.count(statement.kind, Outcome::Forwarded);
             }
-            let expected = followed(statements, planned.text.get(&frame));
+            let expected = followed(statements, planned.text.get(frame));
             self.replies.push_back(Reply::Query(expected));
             self.forward(frame);
             return Ok(());
         }
-        let source = planned.text.get(&frame);
+        let source = planned.text.get(frame);
         let mut text = Zeroizing::new(Vec::with_capacity(source.len() + 256));
         let mut expected = VecDeque::with_capacity(statements.len());
         let mut tickets = Vec::new();

@@ -17,7 +17,7 @@ impl Session {
     pub(super) fn running(
         &mut self,
         tag: u8,
-        frame: &BytesMut,
+        frame: &[u8],
         mut running: Box<Running>,
     ) -> Result<Option<Box<Running>>, Malformed> {
         match tag {
@@ -33,7 +33,7 @@ impl Session {
             b'C' | b'I' | b's' => {
                 self.finish(&mut running, "");
                 if running.companions > 0 {
-                    self.withheld = Some(frame.clone());
+                    self.withheld = Some(frame.into());
                 } else {
                     self.emit(frame);
                 }

@@ -6,7 +6,7 @@ use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use crate::wire::read;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 
 impl Session {
@@ -52,8 +52,9 @@ impl Session {
                 input.reserve((size - input.len()).min(1 << 20));
                 return;
             }
-            let frame = input.split_to(size);
-            if let Err(fault) = self.server_frame(tag, frame) {
+            let result = self.server_frame(tag, &input[..size]);
+            input.advance(size);
+            if let Err(fault) = result {
                 return self.malformed("server", &fault);
             }
         }
@@ -73,16 +74,7 @@ impl Session {
 
     /// Forwards a run of DataRow and CopyData frames, the last of which may be incomplete, in one piece.
     pub(super) fn pass_run(&mut self, input: &mut BytesMut) -> bool {
-        let mut run = 0;
-        let mut beyond = 0;
-        while let Ok(Scan::Frame { tag: b'D' | b'd', size }) = frame::scan(&input[run..]) {
-            if input.len() - run < size {
-                beyond = size - (input.len() - run);
-                run = input.len();
-                break;
-            }
-            run += size;
-        }
+        let (run, beyond) = frame::run(input, |tag| matches!(tag, b'D' | b'd'));
         if run == 0 {
             return false;
         }
@@ -115,7 +107,7 @@ impl Session {
         }
     }
 
-    pub(super) fn server_frame(&mut self, tag: u8, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn server_frame(&mut self, tag: u8, frame: &[u8]) -> Result<(), Malformed> {
         if self.phase == Phase::Login {
             return self.login_from_server(tag, frame);
         }
@@ -123,12 +115,12 @@ impl Session {
             // A notice may quote a value ("identifier … will be truncated").
             b'N' if self.hides_notices() => Ok(()),
             b'N' | b'A' => {
-                self.to_client.put(&frame);
+                self.to_client.put(frame);
                 Ok(())
             }
             b'S' => {
                 self.follow(&frame[HEADER..])?;
-                self.to_client.put(&frame);
+                self.to_client.put(frame);
                 Ok(())
             }
             b'E' => self.error(frame),
@@ -158,36 +150,36 @@ impl Session {
     }
 
     /// Anything but errors, notices and ReadyForQuery: by what the server owes.
-    pub(super) fn answer(&mut self, tag: u8, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn answer(&mut self, tag: u8, frame: &[u8]) -> Result<(), Malformed> {
         let Some(reply) = self.replies.pop_front() else {
             return Err(Self::unexpected(tag));
         };
         let body = &frame[HEADER..];
         let keep = match reply {
             Reply::Parse { .. } if tag == b'1' => {
-                self.emit(&frame);
+                self.emit(frame);
                 None
             }
             Reply::Bind { .. } if tag == b'2' => {
-                self.emit(&frame);
+                self.emit(frame);
                 None
             }
             Reply::CloseStatement { .. } | Reply::ClosePortal { .. } if tag == b'3' => {
-                self.emit(&frame);
+                self.emit(frame);
                 None
             }
-            Reply::DescribeStatement { statement, own } => self.described_statement(tag, &frame, statement, own)?,
+            Reply::DescribeStatement { statement, own } => self.described_statement(tag, frame, statement, own)?,
             Reply::DescribePortal { portal, own } => {
-                self.described_portal(tag, &frame, portal, own)?;
+                self.described_portal(tag, frame, portal, own)?;
                 None
             }
-            Reply::Execute(None) => self.plain_execute(tag, &frame)?,
+            Reply::Execute(None) => self.plain_execute(tag, frame)?,
             Reply::Forgets(what) => {
                 self.forget_statements(&what, body);
-                self.plain_execute(tag, &frame)?
+                self.plain_execute(tag, frame)?
             }
             Reply::Execute(Some(running)) => self
-                .running(tag, &frame, running)?
+                .running(tag, frame, running)?
                 .map(|running| Reply::Execute(Some(running))),
             Reply::Own(expected) if expected == tag => {
                 self.unpark();
@@ -203,11 +195,11 @@ impl Session {
                 Some(Reply::OwnQuery(question))
             }
             Reply::Query(expected) => {
-                let expected = self.query_answer(tag, &frame, expected)?;
+                let expected = self.query_answer(tag, frame, expected)?;
                 Some(Reply::Query(expected))
             }
             Reply::FunctionCall if tag == b'V' => {
-                self.emit(&frame);
+                self.emit(frame);
                 Some(Reply::FunctionCall)
             }
             _ => return Err(Self::unexpected(tag)),
@@ -231,7 +223,7 @@ impl Session {
         }
     }
 
-    pub(super) fn plain_execute(&mut self, tag: u8, frame: &BytesMut) -> Result<Option<Reply>, Malformed> {
+    pub(super) fn plain_execute(&mut self, tag: u8, frame: &[u8]) -> Result<Option<Reply>, Malformed> {
         match tag {
             b'C' | b'I' | b's' => {
                 self.emit(frame);
@@ -264,7 +256,7 @@ impl Session {
     pub(super) fn query_answer(
         &mut self,
         tag: u8,
-        frame: &BytesMut,
+        frame: &[u8],
         mut expected: VecDeque<Expect>,
     ) -> Result<VecDeque<Expect>, Malformed> {
         let next = expected.pop_front();
@@ -314,7 +306,7 @@ impl Session {
         }
     }
 
-    pub(super) fn ready(&mut self, frame: BytesMut) -> Result<(), Malformed> {
+    pub(super) fn ready(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let state = read::ready_for_query(&frame[HEADER..])?;
         let ended = state == b'I';
         self.transaction = state;
@@ -339,7 +331,7 @@ impl Session {
             self.lookout.give_up();
             self.unpark();
         } else {
-            self.to_client.put(&frame);
+            self.to_client.put(frame);
             self.mute = false;
         }
         self.stop_if_idle();

@@ -58,6 +58,21 @@ pub fn scan(input: &[u8]) -> Result<Scan, Malformed> {
     Ok(Scan::Frame { tag, size: 1 + length })
 }
 
+/// Bytes of the frames at the front of `input` whose type `wanted` names, and what is still to come of the last one. No frame is looked into.
+pub fn run(input: &[u8], wanted: impl Fn(u8) -> bool) -> (usize, usize) {
+    let mut run = 0;
+    while let Some(rest) = input.get(run..)
+        && let Ok(Scan::Frame { tag, size }) = scan(rest)
+        && wanted(tag)
+    {
+        if rest.len() < size {
+            return (input.len(), size - rest.len());
+        }
+        run += size;
+    }
+    (run, 0)
+}
+
 /// A type byte for people.
 pub fn show_tag(tag: u8) -> String {
     if tag.is_ascii_alphanumeric() {

@@ -7,11 +7,16 @@ use std::io::IoSlice;
 /// Chunks from this size on are kept as they are; smaller ones are copied into the tail.
 const KEEP_WHOLE: usize = 8 * 1024;
 
+/// Room that the tail keeps once all has left, and the most bytes that have left which it holds on to.
+const KEEP_ROOM: usize = 64 * 1024;
+
 /// A queue of bytes. As a [`Buf`] it shows only what may leave now; what lies behind the hold stays.
 #[derive(Default)]
 pub struct OutBuf {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
+    /// Bytes of `tail` that have left. The usual case, that all has, costs no more than setting two lengths back.
+    gone: usize,
     /// Bytes in `chunks`.
     whole: usize,
     /// Bytes consumed since the start.
@@ -23,7 +28,7 @@ pub struct OutBuf {
 impl OutBuf {
     /// Everything that is in it, held back or not.
     pub fn len(&self) -> usize {
-        self.whole + self.tail.len()
+        self.whole + self.tail.len() - self.gone
     }
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
@@ -33,7 +38,7 @@ impl OutBuf {
     pub fn is_contiguous(&self) -> bool {
         match self.chunks.len() {
             0 => true,
-            1 => self.tail.is_empty() || self.limit() <= self.whole,
+            1 => self.tail.len() == self.gone || self.limit() <= self.whole,
             _ => false,
         }
     }
@@ -82,10 +87,15 @@ impl OutBuf {
         cut
     }
     fn close_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.whole += self.tail.len();
-            self.chunks.push_back(self.tail.split().freeze());
+        let mut tail = self.tail.split();
+        tail.advance(std::mem::take(&mut self.gone));
+        if !tail.is_empty() {
+            self.whole += tail.len();
+            self.chunks.push_back(tail.freeze());
         }
+    }
+    fn in_tail(&self) -> &[u8] {
+        self.tail.get(self.gone..).unwrap_or_default()
     }
     fn limit(&self) -> usize {
         match self.hold {
@@ -103,7 +113,7 @@ impl Buf for OutBuf {
     }
 
     fn chunk(&self) -> &[u8] {
-        let first = self.chunks.front().map_or(&self.tail[..], |c| &c[..]);
+        let first = self.chunks.front().map_or_else(|| self.in_tail(), |c| &c[..]);
         &first[..first.len().min(self.limit())]
     }
 
@@ -114,7 +124,7 @@ impl Buf for OutBuf {
             .chunks
             .iter()
             .map(|c| &c[..])
-            .chain(std::iter::once(&self.tail[..]))
+            .chain(std::iter::once(self.in_tail()))
         {
             if left == 0 || n == dst.len() {
                 break;
@@ -142,6 +152,16 @@ impl Buf for OutBuf {
             self.whole -= front.len();
             self.chunks.pop_front();
         }
-        self.tail.advance(cnt);
+        self.gone += cnt;
+        if self.gone == self.tail.len() {
+            self.gone = 0;
+            if self.tail.capacity() > KEEP_ROOM {
+                self.tail = BytesMut::new();
+            } else {
+                self.tail.clear();
+            }
+        } else if self.gone > KEEP_ROOM {
+            self.tail.advance(std::mem::take(&mut self.gone));
+        }
     }
 }
