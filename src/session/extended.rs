@@ -90,18 +90,8 @@ impl Session {
             }
             Action::Protected(plan) => {
                 let source = planned.text.get(&frame);
-                if let Err((refusal, rule)) = self.prepare(&name, source, statement, plan, &oids, &planned) {
-                    let redacted = plan.redacted.clone();
-                    self.refuse_message(
-                        false,
-                        Refuse {
-                            refusal,
-                            kind,
-                            accesses: &plan.accesses,
-                            redacted,
-                            rule,
-                        },
-                    );
+                if let Err(why) = self.prepare(&name, source, statement, plan, &oids, &planned) {
+                    self.refuse_message(false, Refuse::planned(plan, kind, why));
                 }
             }
         }
@@ -213,18 +203,8 @@ impl Session {
         } else {
             Err((unclear_name(), None))
         };
-        if let Err((refusal, rule)) = result {
-            let redacted = plan.redacted.clone();
-            self.refuse_message(
-                false,
-                Refuse {
-                    refusal,
-                    kind,
-                    accesses: &plan.accesses,
-                    redacted,
-                    rule,
-                },
-            );
+        if let Err(why) = result {
+            self.refuse_message(false, Refuse::planned(&plan, kind, why));
         }
         Ok(())
     }
@@ -340,15 +320,7 @@ impl Session {
                 let permits = match self.decide(plan) {
                     Ok(permits) => permits,
                     Err((refusal, rule)) => {
-                        let (redacted, rule) = (plan.redacted.clone(), Some(rule));
-                        let refuse = Refuse {
-                            refusal,
-                            kind: *kind,
-                            accesses: &plan.accesses,
-                            redacted,
-                            rule,
-                        };
-                        self.refuse_message(false, refuse);
+                        self.refuse_message(false, Refuse::planned(plan, *kind, (refusal, Some(rule))));
                         return Ok(());
                     }
                 };
