@@ -117,13 +117,15 @@ impl Session {
         let text = self
             .rewrite(source, &statement.span, plan, &permits)
             .map_err(|refusal| (refusal, None))?;
-        let server_oids = plan.server_params.iter().map(|p| p.type_oid);
-        compose::parse(self.to_server.tail(), name, &text, server_oids);
         let body = PreparedBody::Protected {
             plan: plan.clone(),
             kind: statement.kind,
             effects: statement.effects,
         };
+        self.check_room(name, Keeping::cost(name, source.len(), oids) + body.bytes())
+            .map_err(|refusal| (refusal, None))?;
+        let server_oids = plan.server_params.iter().map(|p| p.type_oid);
+        compose::parse(self.to_server.tail(), name, &text, server_oids);
         let prepared = self.keep_statement(name.clone(), body, source, oids, planned);
         // The server's own description is held against the plan before a row is given out.
         compose::describe(self.to_server.tail(), b'S', name);
@@ -143,7 +145,7 @@ impl Session {
         oids: &Arc<[u32]>,
         planned: &Planned,
     ) -> Arc<Prepared> {
-        let kept = self.keeping.take(Keeping::cost(&name, sql.len(), oids));
+        let kept = self.keeping.take(Keeping::cost(&name, sql.len(), oids) + body.bytes());
         let sql = Zeroizing::new(Box::from(sql));
         let prepared = Arc::new(Prepared::new(body, sql, oids.clone(), planned.standing, kept));
         let replaced = self.statements.insert(name.clone(), prepared.clone());
