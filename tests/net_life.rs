@@ -6,38 +6,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use support::raw::{Message, Raw, Send, error};
-use support::{Options, World, http, text};
-
-const TABLE: &str = r#"
-[purposes.support]
-description = "answers customers"
-
-[groups.support]
-
-[handlers.app]
-kind = "service"
-groups = ["support"]
-purpose = "support"
-
-[[table]]
-name = "people"
-[table.columns.email]
-category = "email"
-mode = "eq"
-
-[[grant]]
-group = "support"
-purpose = "support"
-columns = ["public.people.email"]
-read = "clear"
-search = true
-write = true
-"#;
+use support::{Options, PEOPLE, World, http, text};
 
 /// A world whose `[limits]` begin with these lines.
 fn world(limits: &str) -> World {
     World::start(Options {
-        policy: format!("{limits}\n{TABLE}"),
+        policy: format!("{limits}\n{PEOPLE}"),
         ..Default::default()
     })
 }
@@ -231,7 +205,7 @@ fn a_reload_takes_a_good_policy_and_keeps_the_old_one_before_a_bad_one() {
     assert!(world.log().contains("no_such_key"), "{}", world.log());
     // A column more: it is registered, and protected from now on, also for sessions that are there already.
     let mut raw = Raw::connect(world.port, "app", "app");
-    let more = TABLE.replace(
+    let more = PEOPLE.replace(
         "mode = \"eq\"\n",
         "mode = \"eq\"\n[table.columns.phone]\ncategory = \"mobile-phone\"\n",
     );
@@ -266,7 +240,7 @@ fn a_reload_changes_limits_for_new_connections() {
     let long = format!("SELECT '{}'", "x".repeat(100 * 1024));
     let parse = [Send::Parse("s", &long, vec![]), Send::Sync];
     world.write_policy(&format!(
-        "version = \"test-2\"\nmax_clients = 1\nmax_prepared_bytes = 65536\n{TABLE}"
+        "version = \"test-2\"\nmax_clients = 1\nmax_prepared_bytes = 65536\n{PEOPLE}"
     ));
     reload();
     let log = world.log();
@@ -315,7 +289,7 @@ fn start_up_errors_say_what_to_do() {
         }
     };
     let options = || Options {
-        policy: TABLE.into(),
+        policy: PEOPLE.into(),
         ..Default::default()
     };
     // No keys yet.
@@ -347,7 +321,7 @@ fn start_up_errors_say_what_to_do() {
 #[test]
 fn upstream_through_a_unix_socket() {
     let mut world = World::prepare(Options {
-        policy: TABLE.into(),
+        policy: PEOPLE.into(),
         ..Default::default()
     });
     let config = std::fs::read_to_string(world.config()).unwrap();

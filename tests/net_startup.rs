@@ -7,41 +7,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 use support::raw::{Message, Raw, Send};
-use support::{Options, PASSWORD, World, text};
-
-/// A table with a protected column in `app`; the database `plain` has none.
-const POLICY: &str = r#"
-[purposes.support]
-description = "answers customers"
-
-[groups.support]
-
-[handlers.app]
-kind = "service"
-groups = ["support"]
-purpose = "support"
-
-[[table]]
-name = "people"
-[table.columns.email]
-category = "email"
-mode = "eq"
-
-[[grant]]
-group = "support"
-purpose = "support"
-columns = ["public.people.email"]
-read = "clear"
-search = true
-write = true
-"#;
+use support::{Options, PASSWORD, PEOPLE, World, text};
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
 const GSSENC_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x30];
 
 fn world() -> World {
     World::start(Options {
-        policy: POLICY.into(),
+        policy: PEOPLE.into(),
         roles: vec!["app", "other"],
         ..Default::default()
     })
@@ -257,7 +230,7 @@ fn wire_06_passwords_are_relayed() {
     for auth in [Auth::ScramSha256, Auth::Md5, Auth::Password] {
         let world = World::start(Options {
             auth,
-            policy: POLICY.into(),
+            policy: PEOPLE.into(),
             ..Default::default()
         });
         let out = world.psql(&world.through("app"), &["-c", "SELECT current_user"]);

@@ -335,13 +335,11 @@ fn parameters_are_described_as_by_the_server() {
         "email = ANY(ARRAY[$1, $2])",
         "email = $1 OR email IN ($1, $2)",
         "phone IN ($1, $2)",
-        "birth IN ($1, $2)",
     ] {
         let sql = format!("SELECT id FROM people WHERE {condition} ORDER BY id");
         let parse = || Send::Parse("", &sql, vec![]);
         pair.same(&[parse(), Send::DescribeStatement(""), Send::Sync], 1);
-        let texts = ["email", "phone"].iter().any(|name| condition.contains(name));
-        if texts && !condition.contains("ANY") {
+        if !condition.contains("ANY") {
             // Longer than the column is nothing that can't be compared.
             let long = "x".repeat(70);
             let values = [text(&long), text("p1@example.com")];

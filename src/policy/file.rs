@@ -179,7 +179,7 @@ pub struct Limits {
     pub max_statement_bytes: usize,
     /// Bytes of one message that has to be buffered because it is rewritten.
     pub max_rewritten_message_bytes: usize,
-    /// Bytes that a session keeps for prepared statements: their texts and a fixed amount for each.
+    /// Bytes that a session keeps for prepared statements: their texts, the plans of those on protected columns, and a fixed amount for each.
     pub max_prepared_bytes: usize,
     /// Bytes buffered towards one peer before reading from the other stops.
     pub buffer_bytes: usize,

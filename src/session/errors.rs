@@ -48,13 +48,7 @@ impl Session {
     pub(super) fn fail_running(&mut self, running: &mut Running, refusal: Refusal) {
         running.unrecorded_from = None;
         let plan = running.plan.clone();
-        self.fail(Refuse {
-            refusal,
-            kind: running.kind,
-            accesses: &plan.accesses,
-            redacted: plan.redacted.clone(),
-            rule: None,
-        });
+        self.fail(Refuse::planned(&plan, running.kind, (refusal, None)));
     }
 
     /// The record of a read can't be made: what stands behind `at` in the output is taken back, up to the next ReadyForQuery.

@@ -100,18 +100,8 @@ impl Session {
             }
             Action::Protected(plan) => {
                 let source = planned.text.get(frame);
-                if let Err((refusal, rule)) = self.prepare(&name, source, statement, plan, &oids, &planned) {
-                    let redacted = plan.redacted.clone();
-                    self.refuse_parse(
-                        name,
-                        Refuse {
-                            refusal,
-                            kind,
-                            accesses: &plan.accesses,
-                            redacted,
-                            rule,
-                        },
-                    );
+                if let Err(why) = self.prepare(&name, source, statement, plan, &oids, &planned) {
+                    self.refuse_parse(name, Refuse::planned(plan, kind, why));
                 }
             }
         }
@@ -137,13 +127,15 @@ impl Session {
         let text = self
             .rewrite(source, &statement.span, plan, &permits)
             .map_err(|refusal| (refusal, None))?;
-        let server_oids = plan.server_params.iter().map(|p| p.type_oid);
-        compose::parse(self.to_server.tail(), name, &text, server_oids);
         let body = PreparedBody::Protected {
             plan: plan.clone(),
             kind: statement.kind,
             effects: statement.effects,
         };
+        self.check_room(name, Keeping::cost(name, source.len(), oids) + body.bytes())
+            .map_err(|refusal| (refusal, None))?;
+        let server_oids = plan.server_params.iter().map(|p| p.type_oid);
+        compose::parse(self.to_server.tail(), name, &text, server_oids);
         let prepared = self.keep_statement(name.clone(), body, source, oids, planned);
         // The server's own description is held against the plan before a row is given out.
         compose::describe(self.to_server.tail(), b'S', name);
@@ -197,7 +189,7 @@ impl Session {
         oids: &Arc<[u32]>,
         planned: &Planned,
     ) -> Arc<Prepared> {
-        let kept = self.keeping.take(Keeping::cost(&name, sql.len(), oids));
+        let kept = self.keeping.take(Keeping::cost(&name, sql.len(), oids) + body.bytes());
         let sql = Zeroizing::new(Box::from(sql));
         let prepared = Arc::new(Prepared::new(body, sql, oids.clone(), planned.standing, kept));
         self.register_statement(name, prepared.clone());
@@ -262,18 +254,8 @@ impl Session {
         } else {
             Err((unclear_name(), None))
         };
-        if let Err((refusal, rule)) = result {
-            let redacted = plan.redacted.clone();
-            self.refuse_message(
-                false,
-                Refuse {
-                    refusal,
-                    kind,
-                    accesses: &plan.accesses,
-                    redacted,
-                    rule,
-                },
-            );
+        if let Err(why) = result {
+            self.refuse_message(false, Refuse::planned(&plan, kind, why));
         }
         Ok(())
     }
@@ -398,15 +380,7 @@ impl Session {
                 let permits = match self.decide(plan) {
                     Ok(permits) => permits,
                     Err((refusal, rule)) => {
-                        let (redacted, rule) = (plan.redacted.clone(), Some(rule));
-                        let refuse = Refuse {
-                            refusal,
-                            kind: *kind,
-                            accesses: &plan.accesses,
-                            redacted,
-                            rule,
-                        };
-                        self.refuse_message(false, refuse);
+                        self.refuse_message(false, Refuse::planned(plan, *kind, (refusal, Some(rule))));
                         return Ok(());
                     }
                 };

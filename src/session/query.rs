@@ -138,16 +138,9 @@ impl Session {
                 expected.push_back(Expect::Protected(Box::new(running)));
                 expected.extend((1..=companions).map(|n| Expect::Companion { last: n == companions }));
             }
-            Err((refusal, rule)) => {
+            Err(why) => {
                 text.truncate(start);
-                let refuse = Refuse {
-                    refusal,
-                    kind,
-                    accesses: &plan.accesses,
-                    redacted: plan.redacted.clone(),
-                    rule,
-                };
-                let (refused, sql) = self.note_refusal(refuse);
+                let (refused, sql) = self.note_refusal(Refuse::planned(plan, kind, why));
                 text.extend_from_slice(sql.as_bytes());
                 expected.push_back(Expect::Refused(refused));
             }

@@ -4,7 +4,7 @@ use super::records::{self};
 use super::state::{Expect, Name, Refused, Reply, Running, poison};
 use super::{Session, Ticket};
 use crate::metrics::Outcome;
-use crate::plan::{Access, Reason, Refusal, StatementKind};
+use crate::plan::{Access, Plan, Reason, Refusal, StatementKind};
 use crate::wire::compose;
 use crate::wire::frame::{self, Scan};
 use bytes::BytesMut;
@@ -23,7 +23,17 @@ pub(super) struct Refuse<'a> {
     pub(super) rule: Option<Arc<str>>,
 }
 
-impl Refuse<'_> {
+impl<'a> Refuse<'a> {
+    /// Of a planned statement; `rule`: what denies it.
+    pub(super) fn planned(plan: &'a Plan, kind: StatementKind, (refusal, rule): (Refusal, Option<Arc<str>>)) -> Self {
+        Self {
+            refusal,
+            kind,
+            accesses: &plan.accesses,
+            redacted: plan.redacted.clone(),
+            rule,
+        }
+    }
     pub(super) fn plain(refusal: Refusal) -> Self {
         Self {
             refusal,

@@ -3,7 +3,7 @@
 use super::Ticket;
 use super::records::Draft;
 use super::rows::Shown;
-use crate::plan::{Effects, Forgets, Plan, Refusal, RelationName, StatementKind};
+use crate::plan::{ClientParam, Effects, Forgets, Plan, Refusal, RelationName, ServerParam, Splice, StatementKind};
 use crate::value::Format;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -90,6 +90,21 @@ pub(super) enum PreparedBody {
         kind: StatementKind,
         effects: Effects,
     },
+}
+
+impl PreparedBody {
+    /// Bytes that it takes beside the text, about: a long list of values makes a plan that is larger than its text.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            PreparedBody::Forward { .. } => 0,
+            PreparedBody::Protected { plan, .. } => {
+                size_of::<Plan>()
+                    + plan.redacted.len()
+                    + plan.splices.len() * size_of::<Splice>()
+                    + plan.server_params.len() * (size_of::<ServerParam>() + size_of::<ClientParam>())
+            }
+        }
+    }
 }
 
 /// What is known of a protected statement's description.

@@ -419,3 +419,17 @@ fn statements_on_protected_columns_are_planned_up_to_a_limit() {
     s.client(&query("INSERT INTO customers (id, name) VALUES (1, 'x')"));
     assert_eq!(s.journal(true)[0].decision, AuditDecision::Allowed);
 }
+
+#[test]
+fn a_plan_that_is_larger_than_its_text_counts() {
+    let mut s = Scripted::with_policy("app", true, SMALL);
+    let rows = vec!["(1,'a')"; 1000].join(",");
+    let text = format!("INSERT INTO customers (id, name) VALUES {rows}");
+    assert!(text.len() < 10_000);
+    s.client(&parse("many", &text));
+    s.answer_scope();
+    s.client(&sync());
+    let sent = s.to_server();
+    assert_eq!(tags(&sent), "PS");
+    assert!(!refused(&mut s, &sent[0].1));
+}

@@ -16,6 +16,33 @@ use std::time::{Duration, Instant};
 /// Password of every role in [`World`]s that ask for one.
 pub const PASSWORD: &str = "correct horse 'battery' staple";
 
+/// A policy with one protected column, in the database `app`; `plain` has none.
+pub const PEOPLE: &str = r#"
+[purposes.support]
+description = "answers customers"
+
+[groups.support]
+
+[handlers.app]
+kind = "service"
+groups = ["support"]
+purpose = "support"
+
+[[table]]
+name = "people"
+[table.columns.email]
+category = "email"
+mode = "eq"
+
+[[grant]]
+group = "support"
+purpose = "support"
+columns = ["public.people.email"]
+read = "clear"
+search = true
+write = true
+"#;
+
 /// What a world is to be like.
 #[derive(Clone)]
 pub struct Options {

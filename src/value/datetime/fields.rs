@@ -2,7 +2,7 @@
 
 use super::super::input::is_blank;
 use super::parse::Fault;
-use super::words::is_keyword;
+use super::words::{Word, is_keyword, keyword};
 use zeroize::Zeroizing;
 
 /// Longest text that is looked at.
@@ -57,6 +57,18 @@ impl Fields {
     pub(super) fn text(&self, index: usize) -> &str {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
         std::str::from_utf8(&self.buffer[start..self.ends[index].1]).unwrap_or_default()
+    }
+
+    /// Whether PostgreSQL could find a date in them, whatever the settings say of the words: an abbreviation can be a time zone, but no zone makes a date.
+    pub(super) fn may_be_a_date(&self) -> bool {
+        (0..self.count).any(|index| {
+            let word = keyword(self.text(index));
+            self.kind(index) != Kind::Word
+                || matches!(
+                    word,
+                    Some(Word::Unread(_) | Word::Infinity | Word::NegativeInfinity | Word::Epoch)
+                )
+        })
     }
 
     /// Takes bytes while they fit; the buffer is as long as the text, so there is always room.

@@ -66,22 +66,11 @@ pub(super) fn parse(text: &[u8], order: Order) -> Result<Moment, Fault> {
     for index in 0..fields.count {
         let next = fields.kind(index + 1);
         match reader.field(fields.kind(index), fields.text(index), next) {
-            Err(Fault::Refused(_)) if !may_be_a_date(&fields) => return Err(Fault::Format),
+            Err(Fault::Refused(_)) if !fields.may_be_a_date() => return Err(Fault::Format),
             result => result?,
         }
     }
     reader.finish()
-}
-
-/// Whether PostgreSQL could find a date in it, whatever the settings say of its words: an abbreviation can be a time zone, but no zone makes a date.
-fn may_be_a_date(fields: &Fields) -> bool {
-    (0..fields.count).any(|index| {
-        fields.kind(index) != Kind::Word
-            || matches!(
-                keyword(fields.text(index)),
-                Some(Word::Unread(_) | Word::Infinity | Word::NegativeInfinity | Word::Epoch)
-            )
-    })
 }
 
 const YEAR: u16 = 1;
