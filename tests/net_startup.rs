@@ -326,6 +326,110 @@ fn wire_34_terminate_and_end_of_file_close_the_upstream_connection() {
     assert_eq!(read_to_end(&mut stream), b"");
 }
 
+/// What comes when a client sends this and closes its direction at once.
+fn answers_to_a_half_closed_client(port: u16, bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .write_all(&startup(V3_0, &[("user", "app"), ("database", "app")]))
+        .unwrap();
+    frames_until_ready(&mut stream);
+    stream.write_all(bytes).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let answer = read_to_end(&mut stream);
+    let mut frames = Vec::new();
+    let mut rest = &answer[..];
+    while let Some((head, body)) = rest.split_at_checked(5) {
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
+        frames.push((head[0], body[..length].to_vec()));
+        rest = &body[length..];
+    }
+    assert!(rest.is_empty(), "a frame that is cut off: {rest:?}");
+    frames
+}
+
+#[test]
+fn wire_38_a_half_closed_client_gets_its_answers() {
+    let world = world();
+    let query = |sql: &str| {
+        [
+            &[b'Q'][..],
+            &(sql.len() as u32 + 5).to_be_bytes(),
+            sql.as_bytes(),
+            b"\0",
+        ]
+        .concat()
+    };
+    let extended = |sql: &str, end: u8| {
+        let length = (sql.len() as u32 + 8).to_be_bytes();
+        let parse = [&b"P"[..], &length, b"\0", sql.as_bytes(), b"\0\0\0"].concat();
+        [
+            &parse[..],
+            b"B\0\0\0\x0C\0\0\0\0\0\0\0\0",
+            b"E\0\0\0\x09\0\0\0\0\0",
+            &[end],
+            b"\0\0\0\x04",
+        ]
+        .concat()
+    };
+    let slow = "SELECT pg_sleep(0.4), 'late'";
+    let long = "SELECT repeat('x', 1000) FROM generate_series(1, 5000)";
+    for (bytes, last) in [
+        (query(slow), b'Z'),
+        (query(long), b'Z'),
+        ([query("BEGIN"), query(slow), query("SELECT 'two'")].concat(), b'Z'),
+        (extended(slow, b'S'), b'Z'),
+        (extended(long, b'H'), b'C'),
+        (Vec::new(), 0),
+    ] {
+        let direct = answers_to_a_half_closed_client(world.cluster.port(), &bytes);
+        let through = answers_to_a_half_closed_client(world.port, &bytes);
+        assert_eq!(through.len(), direct.len());
+        assert!(through == direct);
+        assert_eq!(through.last().map_or(0, |(tag, _)| *tag), last);
+    }
+    // In the middle of COPY nothing is kept, and nobody waits for the rest.
+    let mut raw = Raw::connect(world.port, "app", "app");
+    raw.query("CREATE TABLE notes (a int)");
+    let bytes = [&query("COPY notes FROM STDIN")[..], b"d\0\0\0\x061\n"].concat();
+    answers_to_a_half_closed_client(world.port, &bytes);
+    assert_eq!(raw.rows("SELECT count(*) FROM notes"), [[Some("0".into())]]);
+    wait_until("its backend ends", || backends(&world, "app") == 1);
+}
+
+/// Established connections with this local or remote port whose next event is a keep-alive probe within a minute, as the kernel lists them.
+fn kept_alive(local: Option<u16>, remote: Option<u16>) -> (usize, usize) {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.split(':').nth(1).unwrap_or_default(), 16).ok();
+    let (mut all, mut kept) = (0, 0);
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let matches =
+            |field: usize, wanted: Option<u16>| wanted.is_none_or(|wanted| port(fields[field]) == Some(wanted));
+        if fields[3] == "01" && matches(1, local) && matches(2, remote) {
+            all += 1;
+            let (timer, when) = fields[5].split_once(':').unwrap();
+            // 2 is the keep-alive timer; the time is in hundredths of a second.
+            let soon = u64::from_str_radix(when, 16).unwrap() <= 6_000;
+            kept += usize::from(timer == "02" && soon);
+        }
+    }
+    (all, kept)
+}
+
+#[test]
+fn wire_38_both_sockets_are_kept_alive() {
+    let world = world();
+    // pgward's own connections to the server are kept alive by the driver's own, longer time.
+    let before = kept_alive(None, Some(world.cluster.port())).1;
+    let sessions: Vec<Raw> = (0..3).map(|_| Raw::connect(world.port, "app", "app")).collect();
+    wait_until("each client's socket", || kept_alive(Some(world.port), None) == (3, 3));
+    wait_until("each server's socket", || {
+        kept_alive(None, Some(world.cluster.port())).1 == before + 3
+    });
+    drop(sessions);
+}
+
 #[test]
 fn wire_34_a_server_that_ends_is_reported_to_the_client() {
     let world = world();

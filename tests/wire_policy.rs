@@ -263,11 +263,13 @@ fn wire_39_no_answer_mixes_two_policies() {
     let client = |prepared: bool, fresh: bool| {
         let mut raw = Raw::connect(world.port, "app", "app");
         let mut seen = [0; 3];
-        // Prepared when all was allowed, if it is to be used later.
-        while prepared {
-            raw.send(&[Send::Parse("s", ALL, vec![]), Send::Sync]);
-            if error(&raw.until_ready()).is_none() {
-                break;
+        // Prepared once, as soon as that is allowed.
+        if prepared {
+            loop {
+                raw.send(&[Send::Parse("s", ALL, vec![]), Send::Sync]);
+                if error(&raw.until_ready()).is_none() {
+                    break;
+                }
             }
         }
         while !done.load(Ordering::Acquire) {

@@ -159,3 +159,24 @@ fn wire_11_a_pipeline_costs_no_more_for_each_statement_the_longer_it_is() {
         );
     }
 }
+
+/// A Parse that went through unread is not carried out any more once something is protected.
+#[test]
+fn wire_30_a_long_statement_stands_as_long_as_nothing_is_protected() {
+    let (shared, database, _directory) = surroundings(false);
+    let mut s = Scripted::with("app", shared, database.clone());
+    let text = format!("SELECT email FROM customers /* {} */", "x".repeat(100_000));
+    let mut parse = BytesMut::new();
+    compose::parse(&mut parse, b"long", text.as_bytes(), std::iter::empty());
+    // Not whole at once: else it is read as any other.
+    s.client(&parse[..70_000]);
+    s.client(&parse[70_000..]);
+    let mut bind = BytesMut::new();
+    compose::bind_plain(&mut bind, b"", b"long");
+    s.client(&bind);
+    assert_eq!(tags(&s.to_server()), "PB");
+    database.catalog.store(std::sync::Arc::new(snapshot()));
+    s.client(&bind);
+    let sent = s.to_server();
+    assert!(!tags(&sent).contains('B'), "{}", tags(&sent));
+}

@@ -7,7 +7,7 @@
 //! to that of the column. [`normalise`] maps canonical values that PostgreSQL's `=` calls equal to the same bytes.
 //! [`mask()`] makes a typed, harmless stand-in.
 //!
-//! Every form is read as PostgreSQL 15 reads it, or refused with `0A000`; `tests/value_differential.rs` holds this module
+//! Every form is read as PostgreSQL 15 reads it, or refused with `0A000` (also what newer servers read otherwise); `tests/value_differential.rs` holds this module
 //! against a real server. Pure: no I/O, no clock (`now`, `today` and their like are refused). No error of this module holds
 //! a value. Buffers that hold values are wiped on drop, also where they grow.
 
