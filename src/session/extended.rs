@@ -148,6 +148,7 @@ impl Session {
 
     pub(super) fn register_statement(&mut self, name: Name, prepared: Prepared) -> Arc<Prepared> {
         let prepared = Arc::new(prepared);
+        self.lost.forget(&name);
         let replaced = self.statements.insert(name.clone(), prepared.clone());
         self.replies.push_back(Reply::Parse { name, replaced });
         prepared
@@ -172,7 +173,12 @@ impl Session {
                 name: name.clone(),
                 replaced: self.portals.remove(&name),
             });
-            self.forward(frame);
+            if self.lost.holds(asked) {
+                // The server has no such statement, whatever the values.
+                compose::bind_plain(self.to_server.tail(), message.portal, message.statement);
+            } else {
+                self.forward(frame);
+            }
             return Ok(());
         };
         match self.standing(&statement) {

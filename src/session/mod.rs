@@ -176,6 +176,8 @@ pub struct Session {
     // What the server owes and the client has.
     replies: VecDeque<Reply>,
     statements: HashMap<Name, Arc<Prepared>>,
+    /// Names that the client may think prepared and that are not.
+    lost: aside::Lost,
     portals: HashMap<Name, Arc<Portal>>,
     /// Transaction state of the last ReadyForQuery: `I`, `T` or `E`.
     transaction: u8,
@@ -243,6 +245,7 @@ impl Session {
             effects: VecDeque::new(),
             replies: VecDeque::new(),
             statements: HashMap::new(),
+            lost: aside::Lost::default(),
             portals: HashMap::new(),
             transaction: b'I',
             extended_open: false,
