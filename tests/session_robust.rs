@@ -363,3 +363,42 @@ fn no_message_overtakes_one_that_waits_for_names() {
         assert!(String::from_utf8_lossy(&sent[1].1).contains("behind"));
     }
 }
+
+#[test]
+fn values_for_a_statement_that_was_lost_on_the_way_do_not_reach_the_server() {
+    for discarded in [true, false] {
+        let mut s = Scripted::new("app", true);
+        let mut flight = BytesMut::new();
+        if discarded {
+            // The server's error is here before the Parse that it makes the server discard.
+            compose::parse(&mut flight, b"", b"SELECT nonsense", std::iter::empty());
+            s.client(&flight);
+            s.to_server();
+            s.server(&error("no"));
+            flight.clear();
+            insert(&mut flight, b"ins");
+        } else {
+            // The server refuses it.
+            insert(&mut flight, b"ins");
+            s.client(&flight);
+            s.answer_scope();
+            s.to_server();
+            s.server(&error("no"));
+            flight.clear();
+        }
+        compose::bare(&mut flight, b'S');
+        bind_secret(&mut flight, b"ins");
+        compose::bare(&mut flight, b'S');
+        s.client(&flight);
+        let sent = s.to_server();
+        assert_eq!(tags(&sent), "SBES");
+        assert!(!holds_secret(&sent));
+        assert!(pgward::wire::read::Bind::read(&sent[1].1).is_ok());
+    }
+    // A statement that SQL prepared is bound by its name, values and all.
+    let mut s = Scripted::new("app", true);
+    let mut flight = BytesMut::new();
+    bind_secret(&mut flight, b"by_sql");
+    s.client(&flight);
+    assert!(holds_secret(&s.to_server()));
+}

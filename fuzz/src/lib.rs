@@ -14,8 +14,11 @@ pub mod value;
 
 mod session;
 
+/// What a target does with an input; it panics where something doesn't hold.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("envelope", envelope::run),
     ("frames", frames::run),
     ("journal", journal::run),

@@ -140,7 +140,7 @@ impl Play {
         }
         self.say(b'P', &[&name, b"\0", sql.as_bytes(), b"\0", &oids]);
         self.forget(&name);
-        if self.aborted {
+        if self.aborted && name.is_empty() {
             return; // It is discarded, and the client knows.
         }
         // The unnamed statement means the last Parse.

@@ -3,7 +3,7 @@
 
 use super::Session;
 use super::names;
-use super::state::{Portal, Prepared, PreparedBody, Reply};
+use super::state::{Name, Portal, Prepared, PreparedBody, Reply};
 use crate::plan::{self, Action, Effects, Reason, Refusal, Script, Statement, StatementKind};
 use crate::wire::sqlstate::SqlState;
 use std::collections::HashSet;
@@ -14,6 +14,35 @@ const MAX_NAME: usize = 63;
 /// A statement's or portal's name as the server knows it.
 pub(super) fn known_as(name: &[u8]) -> &[u8] {
     name.get(..MAX_NAME).unwrap_or(name)
+}
+
+/// Names kept of [`Lost`].
+const MAX_LOST: usize = 1024;
+
+/// Names whose Parse failed or was discarded. A client that pipelines learns that late: its values for such a name were meant for a statement that
+/// pgward would have sealed them for.
+#[derive(Default)]
+pub(super) struct Lost {
+    names: HashSet<Name>,
+    /// There were too many: any name may be one.
+    all: bool,
+}
+
+impl Lost {
+    pub(super) fn note(&mut self, name: &[u8]) {
+        self.all |= self.names.len() >= MAX_LOST;
+        if !self.all {
+            self.names.insert(known_as(name).into());
+        }
+    }
+    pub(super) fn forget(&mut self, name: &[u8]) {
+        if !self.names.is_empty() {
+            self.names.remove(name);
+        }
+    }
+    pub(super) fn holds(&self, name: &[u8]) -> bool {
+        self.all || self.names.contains(name)
+    }
 }
 
 pub(super) fn is_protected(statement: &Prepared) -> bool {

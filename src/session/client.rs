@@ -8,6 +8,7 @@ use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
 use crate::wire::compose;
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
+use crate::wire::read::Parse;
 use crate::wire::sqlstate::SqlState;
 use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
@@ -150,7 +151,13 @@ impl Session {
             return self.login_from_client(tag, frame);
         }
         if self.discards() && !matches!(tag, b'S' | b'X') {
-            return; // The server discards it: so can pgward.
+            // The server discards it: so can pgward.
+            if tag == b'P'
+                && let Ok(message) = Parse::read(&frame[HEADER..])
+            {
+                self.lost.note(message.name);
+            }
+            return;
         }
         let result = match tag {
             b'Q' => self.query(frame),

@@ -147,7 +147,10 @@ impl Session {
         self.skipping = self.replies.is_empty();
         for reply in discarded.into_iter().rev() {
             match reply {
-                Reply::Parse { name, replaced } => restore(&mut self.statements, name, replaced),
+                Reply::Parse { name, replaced } => {
+                    self.lost.note(&name);
+                    restore(&mut self.statements, name, replaced);
+                }
                 Reply::CloseStatement { name, replaced } if replaced.is_some() => {
                     restore(&mut self.statements, name, replaced);
                 }

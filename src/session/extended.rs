@@ -197,6 +197,7 @@ impl Session {
     }
 
     pub(super) fn register_statement(&mut self, name: Name, prepared: Arc<Prepared>) {
+        self.lost.forget(&name);
         let replaced = self.statements.insert(name.clone(), prepared);
         self.statement_taken |= replaced.as_deref().is_some_and(is_protected);
         self.replies.push_back(Reply::Parse { name, replaced });
@@ -224,7 +225,12 @@ impl Session {
                 name: name.clone(),
                 replaced: self.portals.remove(&name),
             });
-            self.forward(frame);
+            if self.lost.holds(asked) {
+                // The server has no such statement, whatever the values.
+                compose::bind_plain(self.to_server.tail(), message.portal, message.statement);
+            } else {
+                self.forward(frame);
+            }
             return Ok(());
         };
         match self.standing(&statement) {

@@ -187,6 +187,8 @@ pub struct Session {
     statements: Named<Arc<Prepared>>,
     portals: Named<Arc<Portal>>,
     keeping: Keeping,
+    /// Names that the client may think prepared and that are not.
+    lost: aside::Lost,
     /// Transaction state of the last ReadyForQuery: `I`, `T` or `E`.
     transaction: u8,
     /// Messages of the extended protocol were sent since the last Sync or Query.
@@ -258,6 +260,7 @@ impl Session {
             statements: Named::default(),
             portals: Named::default(),
             keeping: Keeping::default(),
+            lost: aside::Lost::default(),
             transaction: b'I',
             extended_open: false,
             skipping: false,

@@ -91,6 +91,7 @@ impl Session {
     /// The same for a Parse: its name does not mean what the client's next messages take it to mean.
     pub(super) fn refuse_parse(&mut self, name: Name, refuse: Refuse<'_>) {
         self.refuse_message(false, refuse);
+        self.lost.note(&name);
         if let Some(Reply::Refused(refused)) = self.replies.back_mut() {
             refused.prepares = Some(name);
             self.statement_taken = true;

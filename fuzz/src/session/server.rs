@@ -91,12 +91,14 @@ pub fn log_in(how: u8) -> Vec<Vec<u8>> {
 }
 
 /// The answer to the question about names: rows as a simple query's.
-pub const SCOPE: [Option<&[u8]>; 5] = [
+pub const SCOPE: [Option<&[u8]>; 7] = [
     Some(br#"["pg_catalog","public"]"#),
     None,
     Some(b"hex"),
     Some(b"1"),
     Some(b"false"),
+    Some(b"ISO, MDY"),
+    Some(b"UTC"),
 ];
 
 fn statements(sql: &[u8]) -> Vec<Statement> {
