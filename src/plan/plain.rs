@@ -136,7 +136,9 @@ fn is_defined(before: Before) -> bool {
 
 /// Whether a name may mean something protected, or a function that runs SQL.
 fn is_named(name: &str, snapshot: &Snapshot) -> bool {
-    is_sensitive(name, snapshot) || snapshot.sensitive_functions.contains(name) || words::runs_sql(name)
+    snapshot.sensitive_names.contains(name)
+        || snapshot.sensitive_functions.contains(name)
+        || words::is_notable(name) && (is_sensitive(name, snapshot) || words::runs_sql(name))
 }
 
 struct Scan<'a> {

@@ -90,6 +90,29 @@ const RESERVED: [&str; 77] = [
     "with",
 ];
 
+/// Whether a word begins as one of [`runs_sql`] or [`shows_values`] does: one comparison that says no to nearly all words.
+pub(super) fn is_notable(name: &str) -> bool {
+    matches!(
+        name.as_bytes().first_chunk(),
+        Some(
+            b"quer"
+                | b"tabl"
+                | b"sche"
+                | b"data"
+                | b"curs"
+                | b"dbli"
+                | b"cros"
+                | b"ts_s"
+                | b"ts_r"
+                | b"conn"
+                | b"xpat"
+                | b"pg_g"
+                | b"pg_l"
+                | b"pg_s"
+        )
+    )
+}
+
 /// Functions that run SQL, or read tables, which their arguments name: a way around names in the text.
 pub(super) fn runs_sql(name: &str) -> bool {
     name.starts_with("query_to_xml")

@@ -219,7 +219,7 @@ impl Session {
     /// Forwards a run of CopyData frames, the last of which may be incomplete, in one piece.
     fn pass_copy_data(&mut self, input: &mut BytesMut) {
         let (run, beyond) = frame::run(input, |tag| tag == b'd');
-        self.to_server.put_bytes(input.split_to(run).freeze());
+        self.to_server.put_front(input, run);
         self.client_stream = (beyond > 0).then_some((beyond, Stream::Forward));
     }
 

@@ -354,7 +354,10 @@ impl Session {
             return Ok(());
         }
         let Some(portal) = portal else {
-            self.look_at_unknown_portal(message.portal);
+            // While the server takes in a COPY it accepts neither of the two, and its error names the first.
+            if !self.copy_in {
+                self.look_at_unknown_portal(message.portal);
+            }
             self.replies.push_back(Reply::Execute(None));
             self.forward(frame);
             return Ok(());

@@ -156,13 +156,12 @@ impl Session {
         }
         // What looks unprotected may mean something protected then; only how transactions go on doesn't depend on names.
         let unclear = unresolved && script.statements.iter().any(|s| s.kind != StatementKind::Transaction);
+        let foreign = !readable || encoding != ClientEncoding::Utf8 || !self.settings.server_utf8;
         let obstacle = if !protected && !unclear {
             None
-        } else if unresolved {
-            Some(unresolvable())
         } else if let Some(refusal) = self.too_long_to_plan(&script) {
             Some(refusal)
-        } else if !readable || encoding != ClientEncoding::Utf8 || !self.settings.server_utf8 {
+        } else if protected && foreign {
             Some(
                 Refusal::unsupported(
                     Reason::Protocol,
@@ -171,7 +170,7 @@ impl Session {
                 .hint("SET client_encoding = 'UTF8'."),
             )
         } else {
-            None
+            unresolved.then(unresolvable)
         };
         let standing = Standing {
             version: snapshot.version,

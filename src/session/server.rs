@@ -79,9 +79,10 @@ impl Session {
             return false;
         }
         let how = if self.mute { Stream::Discard } else { Stream::Forward };
-        let taken = input.split_to(run);
         if how == Stream::Forward {
-            self.to_client.put_bytes(taken.freeze());
+            self.to_client.put_front(input, run);
+        } else {
+            input.advance(run);
         }
         self.server_stream = (beyond > 0).then_some((beyond, how));
         true

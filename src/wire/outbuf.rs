@@ -63,6 +63,15 @@ impl OutBuf {
         self.whole += bytes.len();
         self.chunks.push_back(bytes);
     }
+    /// Moves bytes over from the front of a read buffer, without a copy where they are many.
+    pub fn put_front(&mut self, input: &mut BytesMut, count: usize) {
+        if count < KEEP_WHOLE {
+            self.put(&input[..count]);
+            input.advance(count);
+        } else {
+            self.put_bytes(input.split_to(count).freeze());
+        }
+    }
     /// Sets or lifts the hold: bytes from stream position `at` on stay.
     pub fn hold(&mut self, at: Option<u64>) {
         self.hold = at;

@@ -2,6 +2,7 @@
 
 use super::schema::snapshot;
 use super::scope;
+use crate::plan::words;
 use crate::plan::{Action, Effects, PlanInput, StatementKind, plain, plan};
 use proptest::prelude::*;
 
@@ -82,6 +83,18 @@ fn what_may_concern_something_is_not() {
     assert_eq!(plain("SELECT 'ü'".as_bytes(), &snapshot, true, false), None);
     assert_eq!(plain(b"SELECT 'u'", &snapshot, false, true), None);
     assert_eq!(plain(b"SELECT 'u\0'", &snapshot, true, true), None);
+}
+
+#[test]
+fn what_runs_sql_or_shows_values_is_notable() {
+    for word in "query_to_xml table_to_xml_and_xmlschema schema_to_xml database_to_xml cursor_to_xml dblink_exec crosstab2 ts_stat ts_rewrite \
+        connectby xpath_table pg_get_publication_tables pg_logical_slot_get_changes pg_logical_slot_peek_changes pg_stats pg_stats_ext \
+        pg_stats_ext_exprs pg_statistic pg_statistic_ext_data"
+        .split_whitespace()
+    {
+        assert!(words::runs_sql(word) || words::shows_values(word), "{word}");
+        assert!(words::is_notable(word), "{word}");
+    }
 }
 
 fn piece() -> impl Strategy<Value = String> {
