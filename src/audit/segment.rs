@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The name of the segment whose first entry has this index.
 pub fn segment_name(first_index: u64) -> String {
@@ -127,6 +128,22 @@ pub trait SegmentFile: Send {
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 }
 
+/// How often the lock is tried, and the pause between.
+const LOCK_ATTEMPTS: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes the lock, within half a second: the one before may just be ending, or a program that its process has started may share the lock until it
+/// runs.
+fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            other => return other,
+        }
+    }
+    lock.try_lock()
+}
+
 /// The directory of a journal, locked for one writer as long as this lives.
 pub struct Directory {
     path: PathBuf,
@@ -152,7 +169,7 @@ impl Directory {
             .mode(0o600)
             .open(path.join("lock"))
             .map_err(|e| fail("can't make the lock file", e))?;
-        match lock.try_lock() {
+        match lock_soon(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(JournalError::new(format!(

@@ -15,7 +15,7 @@ probe=pgward_probe.customers
 prepare() {
     sql "$1" "CREATE SCHEMA test_schema; CREATE SCHEMA test_schema_2; CREATE EXTENSION hstore; CREATE EXTENSION citext"
 }
-selection=${TESTS:-test/dialect/postgresql test/dialect/test_suite.py test/engine test/sql}
+selection=${TESTS:-test/dialect/postgresql test/dialect/test_suite.py test/engine}
 suite() {
     cd "$source_tree"
     # The installed package, not the one beside the tests, which is not compiled.
