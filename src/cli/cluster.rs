@@ -6,10 +6,14 @@
 //!
 //! Deliberately absent: durability (`fsync = off`). Nothing that should last belongs into such a cluster.
 
+mod ports;
+
+pub use ports::free_port;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -544,11 +548,6 @@ fn make_directory(account: Account) -> Result<PathBuf, ClusterError> {
         what: format!("can't make a directory in {}", base.display()),
         source: io::ErrorKind::AlreadyExists.into(),
     })
-}
-
-/// A TCP port on loopback that is free now.
-pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn succeed(program: &str, command: &mut Command) -> Result<Output, ClusterError> {

@@ -12,7 +12,20 @@ end_stage() {
 }
 trap end_stage EXIT
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# Below those that outgoing connections take.
+free_port() {
+    python3 -c '
+import random, socket
+while True:
+    port = random.randrange(12000, 30000)
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(port)
+        break'
+}
 
 # start_stage <directory> <database>: a cluster with the database as pg_regress makes it, keys, a protected table, and pgward. Sets $direct_port, $pgward_port.
 start_stage() {
