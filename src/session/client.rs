@@ -84,8 +84,6 @@ impl Session {
                     }
                     None => true,
                 },
-                // They are still to come: what it is can't be told yet.
-                None if head.len() < 64 * 1024 => return false,
                 None => false,
             },
             _ => false,
