@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# node-postgres' own suites (pg in text and in binary mode, pg-pool, pg-cursor, pg-query-stream), directly and through pgward; see README.md.
+# node-postgres' own suites (pg in text and in binary mode and over libpq, pg-native, pg-pool, pg-cursor, pg-query-stream), directly and through pgward; see README.md.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/stage.sh"
 
@@ -9,8 +9,8 @@ suite_tree=$cache/node-postgres
 # `for await` wrongly.
 packages="async@2.6.4 bluebird@3.7.2 co@4.6.0 pg-copy-streams@0.3.0 pg-types@2.2.0 pgpass@1.0.5 typescript@4.8.4 mocha@10.8.2 expect.js@0.3.1
     lodash@4.17.21 chai@4.5.0 ts-node@8.10.2 @types/chai@4.3.20 @types/mocha@10.0.10 @types/node@14.18.63 JSONStream@1.3.5 concat-stream@1.0.1
-    stream-spec@0.3.6"
-own="pg pg-pool pg-cursor pg-protocol pg-query-stream pg-connection-string pg-cloudflare"
+    stream-spec@0.3.6 okay@0.3.0 generic-pool@2.5.4 semver@7.7.2 libpq@1.8.15 node-gyp@10.3.1"
+own="pg pg-native pg-pool pg-cursor pg-protocol pg-query-stream pg-connection-string pg-cloudflare"
 
 # The upstream tarball of Debian's source package is the whole repository with its tests. Debian's mirrors keep an old release's only as long as
 # they like, so that of the distribution's own release is tried first, then unstable's.
@@ -48,8 +48,25 @@ fetch_suite() {
             # It complains of types that only its own tests lack, and compiles all the same.
             (cd "packages/$package" && ../../node_modules/.bin/tsc -p . >&2) || [ -e "packages/$package/dist/index.js" ]
         done
+        # A time limit of five seconds for what sends 5,000 statements is one for the machine.
+        sed -i 's/this.timeout = 5000/this.timeout = 60000/' packages/pg/test/suite.js
+        build_libpq || say "Without pg-native: its libpq can't be built"
         touch .done
     ) || die "skipped: what node-postgres' suites need can't be fetched from npm"
+}
+
+# The addon that pg-native uses, against the installed libpq and the headers that `fetch` brought.
+build_libpq() {
+    local prefix=$suite_tree/libpq
+    mkdir -p "$prefix"
+    ln -sfn "$(ldconfig -p | sed -n 's/.*libpq\.so\.5 .*=> //p' | head -1)" "$prefix/libpq.so"
+    printf '#!/bin/sh\ncase $1 in --libdir) echo %s;; --includedir) echo %s;; *) ;; esac\n' \
+        "$prefix" "$cache/dev-$version/usr/include/postgresql" >"$prefix/pg_config"
+    chmod +x "$prefix/pg_config"
+    local headers=()
+    # Node's headers are fetched where they are not installed.
+    [ ! -d /usr/include/node ] || headers=(--nodedir=/usr)
+    (cd node_modules/libpq && PATH=$prefix:$PATH ../.bin/node-gyp rebuild "${headers[@]}" >"$prefix/log" 2>&1)
 }
 
 suite() {
@@ -71,6 +88,7 @@ suite() {
     )
 }
 
+fetch
 fetch_suite
 # Not the suite's own certificates: they are of X.509's first version.
 tls=$cache/node-tls
