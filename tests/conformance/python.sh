@@ -42,6 +42,9 @@ run_pytest() {
 # Tests whose outcome differs run again, alone, $RERUNS times each way: one that then comes out alike both ways is reported as flaky.
 compare_pytest() {
     local suite=$1 database=$2 prepare=$3 run=$4 results=$cache/$1-outcomes round way ways=${WAYS:-direct pgward} port
+    # In a subshell too, and where it is interrupted.
+    trap end_stage EXIT
+    trap 'exit 130' INT TERM HUP
     mkdir -p "$results"
     unset ONLY_TESTS
     for round in $(seq 1 $((1 + ${RERUNS:-2}))); do
