@@ -10,10 +10,12 @@
 //!
 //! # The queries
 //! Everything in them is qualified with `pg_catalog`, operators too, because they also run on a client's connection, whose search path may name
-//! look-alikes. They need no right beyond those that every role has, and PostgreSQL 12 or later. What is deliberately absent: other sessions'
-//! temporary relations, system schemas, TOAST.
+//! look-alikes. They need no right beyond those that every role has, and PostgreSQL 12 or later. They call no function that looks at the catalog by itself
+//! (`pg_get_indexdef()`, `format_type()`, a cast to `regclass` of anything that isn't PostgreSQL's own): such a function fails on what is dropped meanwhile, and those that open a relation
+//! wait for its lock. What is deliberately absent: other sessions' temporary relations, system schemas, TOAST.
 
 mod builder;
+mod expressions;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +34,7 @@ use std::sync::Arc;
 /// | `r`: a relation | its oid | | its name | its schema | relkind | | |
 /// | `c`: a live column | relation | attnum | its name | atttypid | atttypmod | `n` not null, `d` default, identity or generated | comment, for sealed ones |
 /// | `i`: inheritance, partition | child | parent | | | | | |
-/// | `k`: a total unique index | relation | number of key columns | index name | attnums (0: expression) | definitions of its columns as a JSON array, where one is an expression | `c` for a constraint | |
+/// | `k`: a total unique index | relation | number of key columns | index name | attnums (0: expression) | its expressions as a node tree | `c` for a constraint | |
 /// | `v`: a view, or a table's rule, uses a relation | view | relation | | | | | |
 /// | `f`: a function with its source | | | its name | source, absent where longer than 64 KiB | | | |
 /// | `g`: a function's body (`BEGIN ATOMIC`) depends on a relation | | relation | its name | | | | |
@@ -67,9 +69,7 @@ SELECT 'i', h.inhrelid::pg_catalog.text, h.inhparent::pg_catalog.text, NULL, NUL
 FROM pg_catalog.pg_inherits h JOIN rel r ON r.oid OPERATOR(pg_catalog.=) h.inhrelid AND r.table_like \
 UNION ALL \
 SELECT 'k', x.indrelid::pg_catalog.text, x.indnkeyatts::pg_catalog.text, r.relname::pg_catalog.text, x.indkey::pg_catalog.text, \
-CASE WHEN x.indexprs IS NOT NULL THEN pg_catalog.array_to_json(ARRAY(\
-SELECT COALESCE(pg_catalog.pg_get_indexdef(x.indexrelid, k.position::pg_catalog.int4, false), ''::pg_catalog.text) \
-FROM pg_catalog.unnest(x.indkey) WITH ORDINALITY AS k(attnum, position) ORDER BY k.position))::pg_catalog.text END, \
+x.indexprs::pg_catalog.text, \
 CASE WHEN o.oid IS NOT NULL THEN 'c' END, NULL \
 FROM pg_catalog.pg_index x JOIN rel r ON r.oid OPERATOR(pg_catalog.=) x.indexrelid \
 LEFT JOIN pg_catalog.pg_constraint o ON o.conindid OPERATOR(pg_catalog.=) x.indexrelid \

@@ -1,4 +1,4 @@
-use super::builder::tag_column;
+use super::expressions::tagged_columns;
 use super::*;
 use crate::plan::schema::{Column, ColumnId, ColumnName, KeyDomain, Mode, Relation, Snapshot};
 
@@ -38,9 +38,9 @@ c|1|1|id|23|-1|nd|~
 c|1|2|email|99|-1|n|pgward: character varying(320)
 c|1|4|name|25|-1||~
 r|2|~|customers_email_key|public|i|~|~
-k|1|1|customers_email_key|0|[\"SUBSTRING(email FROM 11 FOR 16)\"]|~|~
+k|1|1|customers_email_key|0|({FUNCEXPR :funcid 2012 :args ({VAR :varno 1 :varattno 2 :varlevelsup 0} {CONST :consttype 23 :constvalue 4 [ 11 0 0 0 0 0 0 0 ]} {CONST :consttype 23 :constvalue 4 [ 16 0 0 0 0 0 0 0 ]})})|~|~
 k|1|1|customers_pkey|1|~|c|~
-k|1|1|customers_lower|0|[\"lower(name)\"]|~|~
+k|1|1|customers_lower|0|({FUNCEXPR :funcid 870 :args ({VAR :varno 1 :varattno 4 :varlevelsup 0})})|~|~
 r|3|~|customers_2020|public|r|~|~
 i|3|1|~|~|~|~|~
 r|4|~|people|public|v|~|~
@@ -293,26 +293,93 @@ fn rows_that_do_not_fit_are_errors() {
     }
 }
 
+/// `substring(…)` of an expression, as `pg_index.indexprs` holds it.
+fn substring(function: &str, of: &str, from: &str, length: &str) -> String {
+    let constant = |value: &str| {
+        format!(
+            "{{CONST :consttype 23 :consttypmod -1 :constcollid 0 :constlen 4 :constbyval true :constisnull false :location 50 :constvalue 4 [ {value} ]}}"
+        )
+    };
+    format!(
+        "{{FUNCEXPR :funcid {function} :funcresulttype 17 :funcretset false :funcvariadic false :funcformat 3 :funccollid 0 :inputcollid 0 \
+         :args ({of} {} {}) :location 29}}",
+        constant(from),
+        constant(length)
+    )
+}
+
 #[test]
-fn tag_expressions_in_every_form_that_servers_print() {
-    for (expression, expected) in [
-        ("SUBSTRING(email FROM 11 FOR 16)", Some("email")),
-        ("SUBSTRING((email)::bytea FROM 11 FOR 16)", Some("email")),
-        ("\"substring\"((email)::bytea, 11, 16)", Some("email")),
-        ("\"substring\"(email, 11, 16)", Some("email")),
-        ("(\"substring\"((email)::bytea, 11, 16))", Some("email")),
-        ("SUBSTRING(\"E \"\"mail\" FROM 11 FOR 16)", Some("E \"mail")),
-        ("SUBSTRING(\"전자\" FROM 11 FOR 16)", Some("전자")),
-        ("SUBSTRING(email FROM 11 FOR 15)", None),
-        ("SUBSTRING(email FROM 1 FOR 16)", None),
-        ("SUBSTRING(lower(email) FROM 11 FOR 16)", None),
-        ("SUBSTRING((a || b) FROM 11 FOR 16)", None),
-        ("SUBSTRING(\"a\" || \"b\" FROM 11 FOR 16)", None),
-        ("lower(email)", None),
-        ("SUBSTRING( FROM 11 FOR 16)", None),
-        ("", None),
+fn expressions_over_a_tag_are_told_from_all_others() {
+    const ELEVEN: &str = "11 0 0 0 0 0 0 0";
+    const SIXTEEN: &str = "16 0 0 0 0 0 0 0";
+    let email = "{VAR :varno 1 :varattno 2 :vartype 81099 :vartypmod -1 :varcollid 0 :varlevelsup 0 :varnosyn 1 :varattnosyn 2 :location 39}";
+    // As PostgreSQL 15 and 18 write them.
+    let sealed = format!("{{RELABELTYPE :arg {email} :resulttype 17 :resulttypmod -1 :relabelformat 2 :location -1}}");
+    let newer = "{VAR :varno 1 :varattno 12 :vartype 16386 :vartypmod -1 :varcollid 0 :varnullingrels (b) :varlevelsup 0 :varreturningtype 0 \
+                 :varnosyn 1 :varattnosyn 12 :location -1}";
+    let tag = substring("2012", &sealed, ELEVEN, SIXTEEN);
+    for (expressions, expected) in [
+        (format!("({tag})"), vec![Some(2)]),
+        (
+            format!("({})", substring("2012", email, ELEVEN, SIXTEEN)),
+            vec![Some(2)],
+        ),
+        (
+            format!("({})", substring("2012", newer, ELEVEN, SIXTEEN)),
+            vec![Some(12)],
+        ),
+        // The other byte order.
+        (
+            format!("({})", substring("2012", email, "0 0 0 11", "0 0 0 16")),
+            vec![Some(2)],
+        ),
+        // Other functions, other places, other relations, an expression inside.
+        (format!("({})", substring("2085", &sealed, ELEVEN, SIXTEEN)), vec![None]),
+        (format!("({})", substring("2012", &sealed, ELEVEN, ELEVEN)), vec![None]),
+        (
+            format!("({})", substring("2012", &sealed, "1 0 0 0 0 0 0 0", SIXTEEN)),
+            vec![None],
+        ),
+        (
+            format!("({})", substring("2012", &sealed, "11 1 0 0 0 0 0 0", SIXTEEN)),
+            vec![None],
+        ),
+        (
+            format!(
+                "({})",
+                substring("2012", &sealed.replace(":varno 1", ":varno 2"), ELEVEN, SIXTEEN)
+            ),
+            vec![None],
+        ),
+        (
+            format!(
+                "({})",
+                substring(
+                    "2012",
+                    &sealed.replace(":resulttype 17", ":resulttype 25"),
+                    ELEVEN,
+                    SIXTEEN
+                )
+            ),
+            vec![None],
+        ),
+        (format!("({})", substring("2012", &tag, ELEVEN, SIXTEEN)), vec![None]),
+        (email.to_owned(), vec![]),
+        // Each at its place; names may hold anything behind a backslash.
+        (
+            format!(
+                "({{XMLEXPR :op 1 :name \\}}\\)a\\\\ :arg_names (\"a\\ b\" \"\\(\")}} {tag} {{OPEXPR :args ({sealed})}} {tag})"
+            ),
+            vec![None, Some(2), None, Some(2)],
+        ),
+        (format!("({})", "{A :a ".repeat(40)), vec![]),
+        ("(".repeat(100_000), vec![]),
+        (String::new(), vec![]),
     ] {
-        assert_eq!(tag_column(expression).as_deref(), expected, "{expression}");
+        assert_eq!(tagged_columns(&expressions), expected, "{expressions}");
+    }
+    for end in 0..tag.len() {
+        assert_eq!(tagged_columns(&format!("({}", &tag[..end])), [], "{end}");
     }
 }
 
