@@ -2,8 +2,12 @@
 //! names resolve (search_path, temporary tables) and, after DDL, the catalog itself.
 //!
 //! Asked only before a statement is planned that mentions a sensitive name. In the simple protocol as a Query of its own; between extended
-//! messages without a Sync, which would commit the implicit transaction (WIRE 12).
+//! messages without a Sync, which would commit the implicit transaction (WIRE 12), but with one where they are the first since the last: then nothing of the
+//! client's is lost where they fail.
+//!
+//! A question that fails is asked again where no transaction was lost by it, a few times; see [`Fault`] for what then becomes of the client's message.
 
+use super::errors::{sanitised, sqlstate_of};
 use super::state::{Question, Reply};
 use super::{Effect, Session};
 use crate::plan::introspect::{CATALOG_QUERY, Declarations, SCOPE_QUERY, ScopeProbe, SnapshotBuilder};
@@ -11,10 +15,36 @@ use crate::plan::{NameScope, Snapshot};
 use crate::wire::compose;
 use crate::wire::frame::Malformed;
 use crate::wire::read::DataRow;
+use bytes::BytesMut;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 const NAME: &[u8] = b"pgward_probe";
+
+/// How often a question is asked for one message. One that another session's DDL makes fail is answered the next time.
+const TRIES: u8 = 3;
+
+/// Why questions that end with a ReadyForQuery of their own were not answered.
+enum Fault {
+    /// The server's error, as the client may see it.
+    Error { sqlstate: [u8; 5], frame: BytesMut },
+    /// An earlier message of the client's failed, and it was told: the server discarded the questions up to their Sync, as it would have the client's next
+    /// messages up to the client's.
+    Told,
+}
+
+impl Fault {
+    /// Whether asking again is of no use: the failed transaction, cancelled or timed out, no right, the server ends.
+    fn lasts(sqlstate: &[u8; 5]) -> bool {
+        sqlstate.starts_with(b"57") || matches!(sqlstate, b"25P02" | b"55P03" | b"42501")
+    }
+    /// Whether the client's own statement could have failed in this way just as well: rolled back, out of resources, not in time, cancelled.
+    fn is_anyones(sqlstate: &[u8; 5]) -> bool {
+        [b"40", b"53", b"55", b"57"]
+            .iter()
+            .any(|class| sqlstate.starts_with(&class[..]))
+    }
+}
 
 /// What the session knows of names and catalog, and what it is finding out.
 #[derive(Default)]
@@ -33,6 +63,9 @@ pub(super) struct Lookout {
     asking: Vec<Question>,
     builder: Option<SnapshotBuilder>,
     failed: bool,
+    fault: Option<Fault>,
+    /// How often the questions were asked for the message that waits.
+    tries: u8,
     /// The catalog was loaded again for the very message that is planned next: once is enough.
     again: bool,
 }
@@ -84,14 +117,6 @@ impl Lookout {
     /// The next message may have the catalog loaded again.
     pub(super) fn asked_enough(&mut self) {
         self.again = false;
-    }
-    /// Questions that were discarded with the client's messages will not be answered.
-    pub(super) fn give_up(&mut self) {
-        if !self.asking.is_empty() {
-            self.asking.clear();
-            self.builder = None;
-            self.failed = true;
-        }
     }
     /// Whether the last question went unanswered.
     pub(super) fn take_failed(&mut self) -> bool {
@@ -158,6 +183,10 @@ impl Session {
         if self.lookout.catalog_stale || !self.lookout.private.as_ref().is_none_or(declared) {
             questions.push((Question::Catalog, CATALOG_QUERY));
         }
+        if questions.is_empty() {
+            return false;
+        }
+        self.lookout.tries += 1;
         let out = self.to_server.tail();
         for (question, sql) in questions {
             self.lookout.asking.push(question);
@@ -169,8 +198,6 @@ impl Session {
                 compose::execute(out, NAME, 0);
                 compose::close(out, b'P', NAME);
                 compose::close(out, b'S', NAME);
-                compose::bare(out, b'H');
-                self.extended_open = true;
                 self.replies
                     .extend([Reply::Own(b'3'), Reply::Own(b'1'), Reply::Own(b'2')]);
                 self.replies
@@ -180,7 +207,13 @@ impl Session {
                 self.replies.push_back(Reply::OwnQuery(question));
             }
         }
-        self.lookout.is_asking()
+        if self.extended_open {
+            compose::bare(out, b'H');
+        } else if extended {
+            compose::bare(out, b'S');
+            self.replies.push_back(Reply::OwnSync);
+        }
+        true
     }
 
     /// A row of an answer.
@@ -242,6 +275,51 @@ impl Session {
         }
     }
 
+    /// The server's error in a question that ends with a ReadyForQuery of its own.
+    pub(super) fn question_failed(&mut self, fields: &[(u8, &[u8])]) {
+        let sqlstate = sqlstate_of(fields);
+        let shown = String::from_utf8_lossy(&sqlstate);
+        tracing::warn!(session = %self.origin.session_id, sqlstate = %shown, "a question about names failed");
+        let mut frame = BytesMut::new();
+        compose::fields(&mut frame, b'E', &sanitised(fields));
+        self.lookout.fault = Some(Fault::Error { sqlstate, frame });
+    }
+
+    /// An error of the client's own made the server discard the questions up to their Sync.
+    pub(super) fn question_lost(&mut self) {
+        self.lookout.fault = Some(Fault::Told);
+    }
+
+    /// ReadyForQuery behind the questions: the message that waited is offered again, or the questions are asked again, or the error is the message's own.
+    pub(super) fn questions_over(&mut self, ready: &[u8]) {
+        self.lookout.failed |= !self.lookout.asking.is_empty();
+        self.lookout.asking.clear();
+        let simple = self.parked.as_ref().is_some_and(|(tag, _)| *tag == b'Q');
+        match self.lookout.fault.take() {
+            None => {}
+            Some(Fault::Error { sqlstate, .. })
+                if self.transaction == b'I' && self.lookout.tries < TRIES && !Fault::lasts(&sqlstate) =>
+            {
+                self.lookout.failed = false;
+                if self.ask(!simple) {
+                    return;
+                }
+            }
+            Some(Fault::Error { sqlstate, frame }) if Fault::is_anyones(&sqlstate) => {
+                self.emit(&frame);
+                if simple {
+                    self.parked = None;
+                    self.to_client.put(ready);
+                } else {
+                    self.refused = true;
+                }
+            }
+            Some(Fault::Error { .. }) => {}
+            Some(Fault::Told) => self.refused = true,
+        }
+        self.unpark();
+    }
+
     /// Offers the message again that waited for the answers.
     pub(super) fn unpark(&mut self) {
         if self.lookout.is_asking() {
@@ -252,6 +330,10 @@ impl Session {
         }
         // It counts for the message that waited, which may have been discarded: the next one asks again.
         self.lookout.take_failed();
+        if !self.lookout.is_asking() {
+            self.lookout.asked_enough();
+            self.lookout.tries = 0;
+        }
     }
 
     /// Keeps a message until the answers are there.

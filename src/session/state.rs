@@ -296,6 +296,8 @@ pub(super) enum Reply {
     OwnRows(Question),
     /// The same as a simple query, with its ReadyForQuery.
     OwnQuery(Question),
+    /// ReadyForQuery after the Sync behind pgward's own questions.
+    OwnSync,
     /// ReadyForQuery after Sync.
     Sync,
     /// Everything that a Query answers, up to ReadyForQuery. Empty where nothing has to be followed.

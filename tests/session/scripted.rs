@@ -327,20 +327,6 @@ impl Scripted {
     pub fn answer_scope(&mut self) {
         let asked = tags(&self.to_server());
         let mut answer = BytesMut::new();
-        let row = |answer: &mut BytesMut| {
-            data_row(
-                answer,
-                &[
-                    Some(br#"["pg_catalog","public"]"#),
-                    None,
-                    Some(b"hex"),
-                    Some(b"1"),
-                    Some(b"false"),
-                    Some(b"ISO, MDY"),
-                    Some(b"UTC"),
-                ],
-            )
-        };
         match asked.as_str() {
             "Q" => {
                 row_description(
@@ -355,23 +341,42 @@ impl Scripted {
                         ("g", 0, 0, 25),
                     ],
                 );
-                row(&mut answer);
+                scope_row(&mut answer);
                 message(&mut answer, b'C', b"SELECT 1\0");
                 message(&mut answer, b'Z', b"I");
             }
-            "CPBECCH" => {
+            "CPBECCH" | "CPBECCS" => {
                 message(&mut answer, b'3', b"");
                 message(&mut answer, b'1', b"");
                 message(&mut answer, b'2', b"");
-                row(&mut answer);
+                scope_row(&mut answer);
                 message(&mut answer, b'C', b"SELECT 1\0");
                 message(&mut answer, b'3', b"");
                 message(&mut answer, b'3', b"");
+                if asked.ends_with('S') {
+                    message(&mut answer, b'Z', b"I");
+                }
             }
             other => panic!("not a question about the scope: {other}"),
         }
         self.server(&answer);
     }
+}
+
+/// The answer to the question about the scope.
+pub fn scope_row(out: &mut BytesMut) {
+    data_row(
+        out,
+        &[
+            Some(br#"["pg_catalog","public"]"#),
+            None,
+            Some(b"hex"),
+            Some(b"1"),
+            Some(b"false"),
+            Some(b"ISO, MDY"),
+            Some(b"UTC"),
+        ],
+    );
 }
 
 /// Appends a frame.
