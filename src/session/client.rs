@@ -158,7 +158,11 @@ impl Session {
             return;
         }
         let result = match tag {
-            b'Q' => self.query(frame),
+            b'Q' => self.query(frame).inspect(|()| {
+                if self.parked.is_none() {
+                    self.transaction_may_end();
+                }
+            }),
             b'P' => self.parse(frame),
             b'B' => self.bind(frame),
             b'D' => self.describe(frame),
@@ -170,6 +174,7 @@ impl Session {
                     self.refused = false;
                     self.extended_open = false;
                     self.replies.push_back(Reply::Sync);
+                    self.transaction_may_end();
                 }
                 self.forward(frame);
                 Ok(())
@@ -189,6 +194,7 @@ impl Session {
             }
             b'F' => {
                 self.function_call(frame);
+                self.transaction_may_end();
                 Ok(())
             }
             b'X' => {

@@ -199,8 +199,11 @@ impl Session {
 
     /// Notes what a statement may change of the state that the session keeps.
     pub(super) fn note_effects(&mut self, kind: StatementKind, effects: Effects) {
-        if kind == StatementKind::Transaction && !self.lookout.has_changed() {
-            return; // Rolls back to what was.
+        if kind == StatementKind::Transaction {
+            if effects.scope {
+                self.lookout.leave_block();
+            }
+            return;
         }
         if effects.catalog {
             self.lookout.catalog_stale();

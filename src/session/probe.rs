@@ -60,6 +60,8 @@ pub(super) struct Lookout {
     catalog_stale: bool,
     /// The catalog or the scope changed in the running transaction: its end changes them again.
     changed_in_transaction: bool,
+    /// A statement that may end the transaction was sent, and its ReadyForQuery has not come.
+    left_block: bool,
     asking: Vec<Question>,
     builder: Option<SnapshotBuilder>,
     failed: bool,
@@ -96,9 +98,21 @@ impl Lookout {
     pub(super) fn changed(&mut self) {
         self.changed_in_transaction = true;
     }
-    /// Whether the running transaction has changed names or catalog.
-    pub(super) fn has_changed(&self) -> bool {
-        self.changed_in_transaction
+    /// COMMIT, ROLLBACK or the like is sent: what the transaction changed means something else behind it.
+    pub(super) fn leave_block(&mut self) {
+        self.left_block = true;
+        self.end_changes();
+    }
+    /// All that was sent is answered: in which transaction the session is is known.
+    pub(super) fn settle(&mut self) {
+        self.left_block = false;
+    }
+    /// Behind what is sent now the transaction may be over, and what was found out inside with it.
+    fn end_changes(&mut self) {
+        if self.changed_in_transaction {
+            self.scope_known = false;
+            self.catalog_stale |= self.private.is_some();
+        }
     }
     pub(super) fn scope(&self) -> &NameScope {
         &self.scope
@@ -147,9 +161,24 @@ impl Session {
         self.lookout.scope_known && !self.lookout.catalog_stale && self.lookout.private.as_ref().is_none_or(declared)
     }
 
+    /// Sync, Query and FunctionCall end a transaction that is not in a block. Messages behind it may come before the server says so.
+    pub(super) fn transaction_may_end(&mut self) {
+        if self.transaction != b'T' || self.lookout.left_block {
+            self.lookout.end_changes();
+        }
+    }
+
     /// A transaction ended: what it changed is settled.
     pub(super) fn transaction_ended(&mut self) {
-        if std::mem::take(&mut self.lookout.changed_in_transaction) {
+        if self.lookout.changed_in_transaction {
+            // It may have been a message that is not answered yet.
+            let own = |r: &Reply| {
+                matches!(
+                    r,
+                    Reply::Own(_) | Reply::OwnRows(_) | Reply::OwnQuery(_) | Reply::OwnSync
+                )
+            };
+            self.lookout.changed_in_transaction = !self.replies.iter().all(own);
             self.lookout.scope_known = false;
             if self.lookout.private.is_some() || self.lookout.catalog_stale {
                 self.lookout.catalog_stale = true;

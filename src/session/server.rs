@@ -332,7 +332,10 @@ impl Session {
             Some(Reply::Query(_) | Reply::FunctionCall | Reply::Sync) => false,
             _ => return Err(Self::unexpected(b'Z')),
         };
-        self.statement_taken &= !self.replies.is_empty();
+        if self.replies.is_empty() {
+            self.statement_taken = false;
+            self.lookout.settle();
+        }
         if ended {
             self.forget_portals();
             if !own {
