@@ -347,14 +347,7 @@ fn no_message_overtakes_one_that_waits_for_names() {
             }
             answer.extend(error("no"));
         } else {
-            let scope: [Option<&[u8]>; 5] = [
-                Some(br#"["pg_catalog","public"]"#),
-                None,
-                Some(b"hex"),
-                Some(b"1"),
-                Some(b"false"),
-            ];
-            data_row(&mut answer, &scope);
+            scope_row(&mut answer);
             message(&mut answer, b'C', b"SELECT 1\0");
         }
         s.server(&answer);

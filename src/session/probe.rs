@@ -7,10 +7,13 @@
 //!
 //! A question that fails is asked again where no transaction was lost by it, a few times; see [`Fault`] for what then becomes of the client's message.
 
+use super::encoding::ClientEncoding;
 use super::errors::{sanitised, sqlstate_of};
 use super::state::{Question, Reply};
 use super::{Effect, Session};
-use crate::plan::introspect::{CATALOG_QUERY, Declarations, SCOPE_QUERY, ScopeProbe, SnapshotBuilder};
+use crate::plan::introspect::{
+    CATALOG_QUERY, CATALOG_QUERY_ASCII, Declarations, SCOPE_QUERY, ScopeProbe, SnapshotBuilder,
+};
 use crate::plan::{NameScope, Snapshot};
 use crate::wire::compose;
 use crate::wire::frame::Malformed;
@@ -210,7 +213,10 @@ impl Session {
         }
         let declared = |p: &Private| Arc::ptr_eq(&p.declarations, &self.database.declarations.load());
         if self.lookout.catalog_stale || !self.lookout.private.as_ref().is_none_or(declared) {
-            questions.push((Question::Catalog, CATALOG_QUERY));
+            questions.push(match self.is_utf8() {
+                true => (Question::Catalog, CATALOG_QUERY),
+                false => (Question::CatalogInAscii, CATALOG_QUERY_ASCII.as_str()),
+            });
         }
         if questions.is_empty() {
             return false;
@@ -245,6 +251,11 @@ impl Session {
         true
     }
 
+    /// Whether names are the same bytes on this connection as for pgward.
+    fn is_utf8(&self) -> bool {
+        self.settings.client_encoding == ClientEncoding::Utf8 && self.settings.server_utf8
+    }
+
     /// A row of an answer.
     pub(super) fn answer_row(&mut self, question: Question, body: &[u8]) -> Result<(), Malformed> {
         let mut row = DataRow::read(body)?;
@@ -261,6 +272,8 @@ impl Session {
                 self.settings.style.extra_float_digits = probe.extra_float_digits;
                 self.settings.style.date_style = probe.date_style;
                 self.settings.style.time_zone = probe.time_zone;
+                self.settings.client_encoding = ClientEncoding::of(probe.client_encoding.as_bytes());
+                self.settings.standard_conforming_strings = probe.standard_conforming_strings;
                 if probe.temp_relations != self.lookout.temp_relations
                     || probe.temp_relations && self.lookout.private.is_none()
                 {
@@ -269,11 +282,17 @@ impl Session {
                 }
                 self.lookout.temp_relations = probe.temp_relations;
             }),
-            Question::Catalog => self
-                .lookout
-                .builder
-                .get_or_insert_with(|| SnapshotBuilder::new(self.database.declarations.load_full()))
-                .row(&values),
+            Question::Catalog | Question::CatalogInAscii => {
+                let utf8 = self.is_utf8();
+                let new = || SnapshotBuilder::new(self.database.declarations.load_full());
+                let builder = self.lookout.builder.get_or_insert_with(new);
+                match question {
+                    Question::CatalogInAscii => builder.row_in_ascii(&values),
+                    // Names in an encoding that came to be known only with the other question: it is asked again.
+                    _ if !utf8 => Ok(()),
+                    _ => builder.row(&values),
+                }
+            }
         };
         if let Err(fault) = taken {
             tracing::error!(session = %self.origin.session_id, "unexpected answer about the catalog: {fault}");
@@ -288,9 +307,10 @@ impl Session {
         if !complete {
             self.lookout.failed = true;
             self.lookout.builder = None;
-        } else if question == Question::Catalog
+        } else if question != Question::Scope
             && let Some(builder) = self.lookout.builder.take()
             && !self.lookout.failed
+            && (question == Question::CatalogInAscii || self.is_utf8())
         {
             let shared = self.database.catalog.load();
             let loaded = builder.finish();

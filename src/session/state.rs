@@ -257,6 +257,8 @@ pub(super) struct Refused {
 pub(super) enum Question {
     Scope,
     Catalog,
+    /// For a connection whose encoding isn't UTF-8.
+    CatalogInAscii,
 }
 
 /// What the server owes, in order.

@@ -117,3 +117,56 @@ fn no_name_is_taken_for_what_it_meant_in_a_transaction_that_ends() {
     }
     shows_nothing(&flights);
 }
+
+/// Under one setting this is a literal, under the other a statement on customers.
+const LITERAL_IF_STANDARD: &str = "SELECT '\\'' AS x, name || name FROM customers --'";
+const LITERAL_IF_NOT: &str = "SELECT '\\', name || name FROM customers --'";
+
+#[test]
+fn no_literal_is_read_by_settings_that_the_server_has_not_reported_yet() {
+    let mut flights: Flights<'_> = Vec::new();
+    for (value, text) in [("off", LITERAL_IF_STANDARD), ("on", LITERAL_IF_NOT)] {
+        let (other, set, set_local, function, code) = match value {
+            "off" => (
+                "SET standard_conforming_strings = on",
+                "SET standard_conforming_strings = off",
+                "SET LOCAL standard_conforming_strings = on",
+                "SELECT set_config('standard_conforming_strings', 'off', false)",
+                "DO 'BEGIN SET standard_conforming_strings = off; END'",
+            ),
+            _ => (
+                "SET standard_conforming_strings = off",
+                "SET standard_conforming_strings = on",
+                "SET LOCAL standard_conforming_strings = off",
+                "SELECT set_config('standard_conforming_strings', 'on', false)",
+                "DO 'BEGIN SET standard_conforming_strings = on; END'",
+            ),
+        };
+        for set in [set, function, code, "RESET standard_conforming_strings"] {
+            flights.push((value, vec![queries(&[other]), batch(&[set, text])]));
+            flights.push((value, vec![queries(&[other]), queries(&[set, text])]));
+            let then_query = [&run(set)[..], &[Query(text), Sync]].concat();
+            flights.push((value, vec![queries(&[other]), then_query]));
+        }
+        for end in ["COMMIT", "ROLLBACK"] {
+            flights.push((value, vec![queries(&[set, "BEGIN", set_local, HARMLESS, end, text])]));
+            flights.push((
+                value,
+                vec![
+                    queries(&[set]),
+                    batch(&["BEGIN", set_local]),
+                    [batch(&[HARMLESS]), batch(&[end, text])].concat(),
+                ],
+            ));
+        }
+        // A portal's statement, and one that was prepared before.
+        flights.push((
+            value,
+            vec![
+                vec![Query(other), parse("set", set), Sync],
+                [vec![bind("", "set"), Execute("", 0)], batch(&[text])].concat(),
+            ],
+        ));
+    }
+    shows_nothing(&flights);
+}

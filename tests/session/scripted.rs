@@ -339,6 +339,8 @@ impl Scripted {
                         ("e", 0, 0, 25),
                         ("f", 0, 0, 25),
                         ("g", 0, 0, 25),
+                        ("h", 0, 0, 25),
+                        ("i", 0, 0, 25),
                     ],
                 );
                 scope_row(&mut answer);
@@ -368,13 +370,16 @@ pub fn scope_row(out: &mut BytesMut) {
     data_row(
         out,
         &[
-            Some(br#"["pg_catalog","public"]"#),
+            // ["pg_catalog","public"]
+            Some(b"5b2270675f636174616c6f67222c227075626c6963225d"),
             None,
             Some(b"hex"),
             Some(b"1"),
             Some(b"false"),
             Some(b"ISO, MDY"),
             Some(b"UTC"),
+            Some(b"UTF8"),
+            Some(b"on"),
         ],
     );
 }

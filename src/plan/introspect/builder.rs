@@ -1,7 +1,7 @@
 //! Rows of the catalog query → [`Snapshot`].
 
 use super::expressions::tagged_columns;
-use super::{CATALOG_COLUMNS, Declarations, read_marker, text};
+use super::{CATALOG_COLUMNS, Declarations, json_in_ascii, read_marker, text};
 use crate::plan::names::NameSet;
 use crate::plan::schema::{
     Column, ColumnName, Declaration, Mode, ProtectedColumn, Relation, RelationKind, RelationName, Snapshot, UniqueKey,
@@ -172,6 +172,16 @@ impl SnapshotBuilder {
             _ => return Err("a catalog row of an unknown kind".into()),
         }
         Ok(())
+    }
+
+    /// The same for a row of [`CATALOG_QUERY_ASCII`](super::CATALOG_QUERY_ASCII).
+    pub fn row_in_ascii(&mut self, row: &[Option<&[u8]>]) -> Result<(), String> {
+        let &[row] = row else {
+            return Err(format!("a catalog row in ASCII has {} columns, not one", row.len()));
+        };
+        let values: Vec<Option<String>> = json_in_ascii(row, "catalog row")?;
+        let values: Vec<Option<&[u8]>> = values.iter().map(|v| v.as_deref().map(str::as_bytes)).collect();
+        self.row(&values)
     }
 
     /// The snapshot, with a new version number.

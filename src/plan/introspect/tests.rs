@@ -265,6 +265,24 @@ fn the_fingerprint_depends_on_content_and_not_on_order() {
 }
 
 #[test]
+fn rows_in_ascii_say_the_same() {
+    let declared = declarations(vec![declare("customers", "email", Mode::Eq)]);
+    let rows = ROWS.replace("orders", "수업 \"%\"");
+    let mut builder = SnapshotBuilder::new(declared.clone());
+    for line in rows.lines() {
+        let values: Vec<Option<&str>> = line.split('|').map(|value| (value != "~").then_some(value)).collect();
+        let row = hex::encode(serde_json::to_vec(&values).unwrap());
+        assert!(builder.row_in_ascii(&[Some(row[..row.len() - 2].as_bytes())]).is_err());
+        builder.row_in_ascii(&[Some(row.as_bytes())]).expect("a good row");
+    }
+    assert!(builder.row_in_ascii(&[None]).is_err());
+    assert!(builder.row_in_ascii(&[]).is_err());
+    let (ascii, usual) = (builder.finish(), build_from(&rows, declared));
+    assert_eq!(ascii.relations, usual.relations);
+    assert_eq!(ascii.fingerprint, usual.fingerprint);
+}
+
+#[test]
 fn rows_that_do_not_fit_are_errors() {
     let good: [Option<&[u8]>; 8] = [
         Some(b"r"),
@@ -409,32 +427,40 @@ fn markers_round_trip_and_keep_the_application_s_comment() {
 
 #[test]
 fn the_scope_row_is_read_whole_or_not_at_all() {
+    let schemas = hex::encode(r#"["pg_temp_3","pg_catalog","My \"Schémä\""]"#);
     let row: [Option<&[u8]>; SCOPE_COLUMNS] = [
-        Some(br#"["pg_temp_3","pg_catalog","My \"Schema\""]"#),
+        Some(schemas.as_bytes()),
         Some(b"pg_temp_3"),
         Some(b"escape"),
         Some(b"-3"),
         Some(b"true"),
         Some(b"SQL, DMY"),
         Some(b"Asia/Seoul"),
+        Some(b"LATIN1"),
+        Some(b"off"),
     ];
     let probe = ScopeProbe::parse(&row).expect("good");
     assert_eq!(
         probe.scope.schemas.iter().map(|s| &**s).collect::<Vec<_>>(),
-        ["pg_temp_3", "pg_catalog", "My \"Schema\""]
+        ["pg_temp_3", "pg_catalog", "My \"Schémä\""]
     );
     assert_eq!(probe.scope.temp_schema.as_deref(), Some("pg_temp_3"));
     assert!(!probe.bytea_hex && probe.temp_relations && probe.extra_float_digits == -3);
     assert_eq!((&*probe.date_style, &*probe.time_zone), ("SQL, DMY", "Asia/Seoul"));
-    assert!(ScopeProbe::parse(&row[..6]).is_err());
+    assert!(probe.client_encoding == "LATIN1" && !probe.standard_conforming_strings);
+    assert!(ScopeProbe::parse(&row[..8]).is_err());
     for (at, value) in [
         (0, Some(&b"{a}"[..])),
+        (0, Some(&b"5b225d"[..])),
+        (0, Some(&b"5b5"[..])),
         (0, None),
         (2, Some(&b"base64"[..])),
         (3, Some(&b"x"[..])),
         (4, None),
         (5, None),
         (6, None),
+        (7, None),
+        (8, Some(&b"true"[..])),
     ] {
         let mut bad = row;
         bad[at] = value;
