@@ -194,6 +194,46 @@ fn who_cancels_is_told_so_and_not_asked_for_again() {
     }
 }
 
+/// After DDL: first what names mean, then the catalog, whose rows are in an encoding that is known by then.
+#[test]
+fn questions_are_asked_one_after_the_other_and_not_forever() {
+    for (encoding, marker) in [("UTF8", "SELECT 'd'"), ("LATIN1", "array_to_json(ARRAY[q.a")] {
+        let mut s = Scripted::new("app", true);
+        s.client(&query("CREATE TABLE t (a int)"));
+        s.to_server();
+        let mut created = BytesMut::new();
+        message(&mut created, b'S', format!("client_encoding\0{encoding}\0").as_bytes());
+        message(&mut created, b'C', b"CREATE TABLE\0");
+        created.extend(ready(b'I'));
+        s.server(&created);
+        s.client(&query(SQL));
+        let sent = s.to_server();
+        assert!(tags(&sent) == "Q" && asks(&sent));
+        let mut answer = BytesMut::new();
+        scope_row_in(&mut answer, encoding);
+        message(&mut answer, b'C', b"SELECT 1\0");
+        answer.extend(ready(b'I'));
+        s.server(&answer);
+        // A catalog without rows is none.
+        let mut asked = 0;
+        loop {
+            let sent = s.to_server();
+            assert_eq!(tags(&sent), "Q");
+            if refuses(&sent) {
+                break;
+            }
+            asked += 1;
+            let text = texts(&sent);
+            assert!(text.contains(marker) && !asks(&sent) && asked <= 3, "{text}");
+            let mut answer = BytesMut::new();
+            message(&mut answer, b'C', b"SELECT 0\0");
+            answer.extend(ready(b'I'));
+            s.server(&answer);
+        }
+        assert!(asked > 0);
+    }
+}
+
 #[test]
 fn the_end_of_the_server_is_told() {
     for extended in [false, true] {

@@ -65,7 +65,7 @@ pub(super) struct Lookout {
     changed_in_transaction: bool,
     /// A statement that may end the transaction was sent, and its ReadyForQuery has not come.
     left_block: bool,
-    asking: Vec<Question>,
+    asking: Option<Question>,
     builder: Option<SnapshotBuilder>,
     failed: bool,
     fault: Option<Fault>,
@@ -85,7 +85,7 @@ struct Private {
 
 impl Lookout {
     pub(super) fn is_asking(&self) -> bool {
-        !self.asking.is_empty()
+        self.asking.is_some()
     }
     /// Whether names and the look of values are known as they are now.
     pub(super) fn is_scope_known(&self) -> bool {
@@ -204,56 +204,46 @@ impl Session {
 
     /// Asks what has to be known before the next statement is planned. False: it can't be asked now (the transaction has failed).
     pub(super) fn ask(&mut self, extended: bool) -> bool {
-        if self.transaction == b'E' && self.replies.is_empty() {
+        if self.transaction == b'E' && self.replies.is_empty() || self.lookout.tries >= TRIES {
             return false;
-        }
-        let mut questions = Vec::with_capacity(2);
-        if !self.lookout.scope_known {
-            questions.push((Question::Scope, SCOPE_QUERY));
         }
         let declared = |p: &Private| Arc::ptr_eq(&p.declarations, &self.database.declarations.load());
-        if self.lookout.catalog_stale || !self.lookout.private.as_ref().is_none_or(declared) {
-            questions.push(match self.is_utf8() {
-                true => (Question::Catalog, CATALOG_QUERY),
-                false => (Question::CatalogInAscii, CATALOG_QUERY_ASCII.as_str()),
-            });
-        }
-        if questions.is_empty() {
+        // One after the other: in which encoding the catalog comes is known with the scope.
+        let (question, sql) = if !self.lookout.scope_known {
+            (Question::Scope, SCOPE_QUERY)
+        } else if !self.lookout.catalog_stale && self.lookout.private.as_ref().is_none_or(declared) {
             return false;
-        }
+        } else if self.foreign().is_none() {
+            (Question::Catalog, CATALOG_QUERY)
+        } else {
+            (Question::CatalogInAscii, CATALOG_QUERY_ASCII.as_str())
+        };
         self.lookout.tries += 1;
         let out = self.to_server.tail();
-        for (question, sql) in questions {
-            self.lookout.asking.push(question);
-            if extended || self.extended_open {
-                // One whose Parse went well and whose Execute failed is still there: statements outlive a rolled-back transaction.
-                compose::close(out, b'S', NAME);
-                compose::parse(out, NAME, sql.as_bytes(), std::iter::empty());
-                compose::bind_plain(out, NAME, NAME);
-                compose::execute(out, NAME, 0);
-                compose::close(out, b'P', NAME);
-                compose::close(out, b'S', NAME);
-                self.replies
-                    .extend([Reply::Own(b'3'), Reply::Own(b'1'), Reply::Own(b'2')]);
-                self.replies
-                    .extend([Reply::OwnRows(question), Reply::Own(b'3'), Reply::Own(b'3')]);
-            } else {
-                compose::query(out, sql.as_bytes());
-                self.replies.push_back(Reply::OwnQuery(question));
-            }
+        self.lookout.asking = Some(question);
+        if !extended && !self.extended_open {
+            compose::query(out, sql.as_bytes());
+            self.replies.push_back(Reply::OwnQuery(question));
+            return true;
         }
+        // One whose Parse went well and whose Execute failed is still there: statements outlive a rolled-back transaction.
+        compose::close(out, b'S', NAME);
+        compose::parse(out, NAME, sql.as_bytes(), std::iter::empty());
+        compose::bind_plain(out, NAME, NAME);
+        compose::execute(out, NAME, 0);
+        compose::close(out, b'P', NAME);
+        compose::close(out, b'S', NAME);
+        self.replies
+            .extend([Reply::Own(b'3'), Reply::Own(b'1'), Reply::Own(b'2')]);
+        self.replies
+            .extend([Reply::OwnRows(question), Reply::Own(b'3'), Reply::Own(b'3')]);
         if self.extended_open {
             compose::bare(out, b'H');
-        } else if extended {
+        } else {
             compose::bare(out, b'S');
             self.replies.push_back(Reply::OwnSync);
         }
         true
-    }
-
-    /// Whether names are the same bytes on this connection as for pgward.
-    fn is_utf8(&self) -> bool {
-        self.settings.client_encoding == ClientEncoding::Utf8 && self.settings.server_utf8
     }
 
     /// A row of an answer.
@@ -283,13 +273,10 @@ impl Session {
                 self.lookout.temp_relations = probe.temp_relations;
             }),
             Question::Catalog | Question::CatalogInAscii => {
-                let utf8 = self.is_utf8();
                 let new = || SnapshotBuilder::new(self.database.declarations.load_full());
                 let builder = self.lookout.builder.get_or_insert_with(new);
                 match question {
                     Question::CatalogInAscii => builder.row_in_ascii(&values),
-                    // Names in an encoding that came to be known only with the other question: it is asked again.
-                    _ if !utf8 => Ok(()),
                     _ => builder.row(&values),
                 }
             }
@@ -303,14 +290,16 @@ impl Session {
 
     /// An answer is complete (or failed: then what was asked stays unknown).
     pub(super) fn answered(&mut self, question: Question, complete: bool) {
-        self.lookout.asking.retain(|q| *q != question);
+        self.lookout.asking = None;
         if !complete {
             self.lookout.failed = true;
             self.lookout.builder = None;
-        } else if question != Question::Scope
-            && let Some(builder) = self.lookout.builder.take()
+        } else if question == Question::Scope {
+            if self.lookout.scope_known {
+                self.lookout.tries = 0;
+            }
+        } else if let Some(builder) = self.lookout.builder.take()
             && !self.lookout.failed
-            && (question == Question::CatalogInAscii || self.is_utf8())
         {
             let shared = self.database.catalog.load();
             let loaded = builder.finish();
@@ -321,6 +310,7 @@ impl Session {
                 declarations: self.database.declarations.load_full(),
             });
             self.lookout.catalog_stale = false;
+            self.lookout.tries = 0;
         }
     }
 
@@ -341,8 +331,7 @@ impl Session {
 
     /// ReadyForQuery behind the questions: the message that waited is offered again, or the questions are asked again, or the error is the message's own.
     pub(super) fn questions_over(&mut self, ready: &[u8]) {
-        self.lookout.failed |= !self.lookout.asking.is_empty();
-        self.lookout.asking.clear();
+        self.lookout.failed |= self.lookout.asking.take().is_some();
         let simple = self.parked.as_ref().is_some_and(|(tag, _)| *tag == b'Q');
         match self.lookout.fault.take() {
             None => {}

@@ -343,9 +343,6 @@ impl Session {
             }
         }
         if own {
-            if let Some(Reply::OwnQuery(_)) = self.replies.front() {
-                return Ok(());
-            }
             self.questions_over(frame);
         } else {
             self.to_client.put(frame);

@@ -367,6 +367,11 @@ impl Scripted {
 
 /// The answer to the question about the scope.
 pub fn scope_row(out: &mut BytesMut) {
+    scope_row_in(out, "UTF8");
+}
+
+/// The same of a connection with this client encoding.
+pub fn scope_row_in(out: &mut BytesMut, encoding: &str) {
     data_row(
         out,
         &[
@@ -378,7 +383,7 @@ pub fn scope_row(out: &mut BytesMut) {
             Some(b"false"),
             Some(b"ISO, MDY"),
             Some(b"UTC"),
-            Some(b"UTF8"),
+            Some(encoding.as_bytes()),
             Some(b"on"),
         ],
     );
