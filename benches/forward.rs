@@ -8,6 +8,7 @@ mod scripted;
 use bytes::{Buf, BufMut, BytesMut};
 use criterion::{Criterion, criterion_group, criterion_main};
 use pgward::wire::compose;
+use pgward::wire::inbuf::InBuf;
 use scripted::{Scripted, data_row, message, query, row_description, surroundings};
 use std::hint::black_box;
 use std::time::Duration;
@@ -81,13 +82,13 @@ fn prepared(scripted: &mut Scripted) -> Exchange {
 }
 
 /// One statement; what comes out is thrown away.
-fn carry_out(scripted: &mut Scripted, exchange: &Exchange, input: &mut BytesMut) {
+fn carry_out(scripted: &mut Scripted, exchange: &Exchange, input: &mut InBuf) {
     let session = &mut scripted.session;
-    input.put_slice(&exchange.asked);
+    input.extend_from_slice(&exchange.asked);
     session.from_client(input);
     let out = session.to_server();
     out.advance(black_box(out.remaining()));
-    input.put_slice(&exchange.answer);
+    input.extend_from_slice(&exchange.answer);
     session.from_server(input);
     let out = session.to_client();
     out.advance(black_box(out.remaining()));
@@ -112,7 +113,7 @@ fn statements(criterion: &mut Criterion) {
         scripted.server(&exchange.answer);
         let passed: usize = scripted.to_client().iter().map(|(_, body)| body.len() + 5).sum();
         assert_eq!(passed, exchange.answer.len());
-        let mut input = BytesMut::with_capacity(32 * 1024);
+        let mut input = InBuf::default();
         group.bench_function(name, |bencher| {
             bencher.iter(|| carry_out(&mut scripted, &exchange, &mut input));
         });

@@ -16,6 +16,7 @@ use pgward::policy::Disclosure;
 use pgward::policy::danger::unchecked_permit;
 use pgward::session::{Database, Effect};
 use pgward::wire::frame::{self, Scan};
+use pgward::wire::inbuf::InBuf;
 use pgward::wire::{compose, read::Field};
 use scripted::{CUSTOMERS, Scripted, data_row, message, query, surroundings};
 use std::hint::black_box;
@@ -184,14 +185,14 @@ fn prepared(role: &str, protocol: Protocol, columns: &[&str], table: &str) -> (S
 }
 
 /// Carries it out once more; what comes out is thrown away.
-fn carry_out(scripted: &mut Scripted, statement: &Statement, input: &mut BytesMut) {
+fn carry_out(scripted: &mut Scripted, statement: &Statement, input: &mut InBuf) {
     let session = &mut scripted.session;
-    input.put_slice(&statement.asked);
+    input.extend_from_slice(&statement.asked);
     session.from_client(input);
     let out = session.to_server();
     out.advance(out.remaining());
     for read in statement.answer.chunks(READ) {
-        input.put_slice(read);
+        input.extend_from_slice(read);
         session.from_server(input);
         while let Some(effect) = session.next_effect() {
             if let Effect::Append(ticket, record) = effect {
@@ -220,7 +221,7 @@ fn rows(criterion: &mut Criterion) {
         ("masked", "mia", Protocol::Extended, eight, "customers"),
     ] {
         let (mut scripted, statement) = prepared(role, protocol, columns, table);
-        let mut input = BytesMut::with_capacity(2 * READ);
+        let mut input = InBuf::default();
         group.bench_function(BenchmarkId::new(name, columns.len() - 1), |bencher| {
             bencher.iter_custom(|iterations| {
                 let statements = iterations.div_ceil(ROWS);

@@ -1,15 +1,13 @@
-//! Listeners, the acceptor and the worker threads.
+//! Listeners and the acceptors; starting and stopping.
 //!
-//! One acceptor hands each connection to the worker that has the fewest. The alternative, a listener a worker with SO_REUSEPORT, lets
-//! the kernel choose by a hash of the addresses: with the few long-lived connections that a database has, one worker then easily gets most of
-//! them while others idle. The price of the hand-over, one wake-up of another thread, is paid once a connection, not once a statement.
-//!
-//! Each worker is a thread with a Tokio runtime of its own, on which its sessions stay: no statement crosses threads on its way.
+//! One acceptor an address, and a Tokio task for each client until its session begins; then it moves to one of the
+//! [worker threads](super::worker).
 
 use super::cancel::CancelRegistry;
 use super::databases::Databases;
 use super::reception;
 use super::upstream::Upstream;
+use super::worker::Crew;
 use crate::policy::file::Limits;
 use crate::session::Shared;
 use crate::session::handshake::TlsOffer;
@@ -18,8 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Pause after accept failed for want of file descriptors or memory.
@@ -68,7 +66,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// No thread.
-    #[error("can't start a worker thread: {0}")]
+    #[error("can't start the worker threads: {0}")]
     Thread(io::Error),
 }
 
@@ -87,6 +85,7 @@ pub(super) struct Front {
     pub(super) shared: Arc<Shared>,
     pub(super) cancel: Arc<CancelRegistry>,
     pub(super) stop: Stop,
+    pub(super) crew: Crew<reception::Guest>,
     clients: AtomicUsize,
     all_gone: Notify,
 }
@@ -126,14 +125,13 @@ impl Stop {
 /// A client's place; given back when dropped.
 pub(super) struct Admission {
     front: Arc<Front>,
-    load: Arc<AtomicUsize>,
     over_limit: bool,
     /// Came before the wish to stop, which waits for it.
     counted: bool,
 }
 
 impl Admission {
-    fn new(front: &Arc<Front>, load: &Arc<AtomicUsize>) -> Option<Self> {
+    fn new(front: &Arc<Front>) -> Option<Self> {
         let counted = !front.stop.is_stopping();
         let before = if counted {
             front.clients.fetch_add(1, Ordering::AcqRel)
@@ -141,12 +139,10 @@ impl Admission {
             front.clients.load(Ordering::Acquire)
         };
         let max_clients = front.limits().max_clients;
-        load.fetch_add(1, Ordering::Relaxed);
         front.shared.metrics.connections.inc();
         front.shared.metrics.connections_total.inc();
         let admission = Self {
             front: front.clone(),
-            load: load.clone(),
             over_limit: before >= max_clients,
             counted,
         };
@@ -162,7 +158,6 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
         self.front.shared.metrics.connections.dec();
         if self.counted && self.front.clients.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.front.all_gone.notify_waiters();
@@ -170,29 +165,15 @@ impl Drop for Admission {
     }
 }
 
-/// A worker thread as the acceptor sees it.
-struct Worker {
-    load: Arc<AtomicUsize>,
-    connections: mpsc::UnboundedSender<Connection>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-struct Connection {
-    stream: std::net::TcpStream,
-    addr: SocketAddr,
-    admission: Admission,
-}
-
 /// A front at work.
 pub struct Running {
     addresses: Vec<SocketAddr>,
     front: Arc<Front>,
     acceptors: Vec<JoinHandle<()>>,
-    workers: Arc<Vec<Worker>>,
 }
 
 /// Binds the addresses, calls `before` (what must be in place before anyone is let in, and needs no undoing if an address is taken), and starts
-/// to serve. Must be called within a Tokio runtime with I/O and time, which then runs the acceptors.
+/// to serve. Must be called within a Tokio runtime with I/O and time, which then accepts and receives clients.
 pub async fn start(options: Options, shared: Arc<Shared>, before: impl FnOnce()) -> Result<Running, ListenError> {
     let mut listeners = Vec::new();
     for address in &options.addresses {
@@ -214,28 +195,22 @@ pub async fn start(options: Options, shared: Arc<Shared>, before: impl FnOnce())
         shared,
         cancel: Arc::default(),
         stop: Stop::default(),
+        crew: Crew::start(workers).map_err(ListenError::Thread)?,
         clients: AtomicUsize::new(0),
         all_gone: Notify::new(),
     });
-    let workers = (0..workers)
-        .map(|n| start_worker(n, &front))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(ListenError::Thread)?;
-    let workers = Arc::new(workers);
     let acceptors = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(accept(listener, front.clone(), workers.clone())))
+        .map(|listener| tokio::spawn(accept(listener, front.clone())))
         .collect();
     Ok(Running {
         addresses,
         front,
         acceptors,
-        workers,
     })
 }
 
-async fn accept(listener: TcpListener, front: Arc<Front>, workers: Arc<Vec<Worker>>) {
-    let mut next = 0;
+async fn accept(listener: TcpListener, front: Arc<Front>) {
     loop {
         let (stream, addr) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -245,63 +220,15 @@ async fn accept(listener: TcpListener, front: Arc<Front>, workers: Arc<Vec<Worke
                 continue;
             }
         };
-        // The least loaded; of equals, in turn.
-        next = (next + 1) % workers.len();
-        let (before, after) = workers.split_at(next);
-        let Some(worker) = after
-            .iter()
-            .chain(before)
-            .min_by_key(|worker| worker.load.load(Ordering::Relaxed))
-        else {
-            return;
-        };
-        let Some(admission) = Admission::new(&front, &worker.load) else {
+        let Some(admission) = Admission::new(&front) else {
             tracing::warn!(client = %addr, "closed at once: far beyond limits.max_clients");
             continue;
         };
-        match super::tune(&stream).and_then(|()| stream.into_std()) {
-            Ok(stream) => {
-                let connection = Connection {
-                    stream,
-                    addr,
-                    admission,
-                };
-                if worker.connections.send(connection).is_err() {
-                    tracing::error!("a worker thread is gone");
-                }
-            }
+        match super::tune(&stream) {
+            Ok(()) => drop(tokio::spawn(reception::receive(front.clone(), stream, addr, admission))),
             Err(error) => tracing::debug!(client = %addr, %error, "the client is gone already"),
         }
     }
-}
-
-fn start_worker(n: usize, front: &Arc<Front>) -> io::Result<Worker> {
-    let (sender, mut connections) = mpsc::unbounded_channel::<Connection>();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let front = front.clone();
-    let thread = std::thread::Builder::new().name(format!("pgward-{n}")).spawn(move || {
-        runtime.block_on(async move {
-            while let Some(connection) = connections.recv().await {
-                let Connection {
-                    stream,
-                    addr,
-                    admission,
-                } = connection;
-                match TcpStream::from_std(stream) {
-                    Ok(stream) => {
-                        tokio::spawn(reception::serve(front.clone(), stream, addr, admission));
-                    }
-                    Err(error) => tracing::warn!(%error, "can't take over a connection"),
-                }
-            }
-        });
-        // What still runs now is dropped with the runtime: its grace is over.
-    })?;
-    Ok(Worker {
-        load: Arc::default(),
-        connections: sender,
-        thread,
-    })
 }
 
 impl Running {
@@ -319,6 +246,7 @@ impl Running {
     pub async fn stop(self) {
         let front = self.front;
         front.stop.wish();
+        front.crew.turn_all();
         let grace = Duration::from_secs(front.limits().shutdown_grace_seconds);
         let deadline = tokio::time::Instant::now() + grace;
         loop {
@@ -336,15 +264,6 @@ impl Running {
             acceptor.abort();
             let _ = acceptor.await;
         }
-        let Some(workers) = Arc::into_inner(self.workers) else {
-            return;
-        };
-        let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
-        let _ = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                let _ = thread.join();
-            }
-        })
-        .await;
+        let _ = tokio::task::spawn_blocking(move || front.crew.quit()).await;
     }
 }

@@ -2,23 +2,28 @@
 //!
 //! | file | step of a connection |
 //! |---|---|
-//! | `listen` | accepted, handed to a worker thread |
-//! | `reception` | handshake, TLS, let in or not |
+//! | `listen` | accepted |
+//! | `reception` | handshake, TLS, let in or not, on Tokio's threads |
 //! | `upstream` | the connection to the server |
-//! | `relay` | the loop that moves the session's bytes and performs its effects |
+//! | `worker`, `balance` | the threads on which sessions live, and who lives where |
+//! | `relay` | a session's turn: moves its bytes and performs its effects |
+//! | `stream`, `socket` | what it reads and writes |
 //! | `cancel` | the keys by which another connection cancels its statement |
 //!
-//! Invariant: a session, its two sockets and its buffers live in one task on one thread. Deliberately absent: anything that reads SQL or
+//! Invariant: a session, its two sockets and its buffers are turned by one thread at a time. Deliberately absent: anything that reads SQL or
 //! knows a key.
 
+mod balance;
 mod cancel;
 mod databases;
 mod listen;
 mod reception;
 mod relay;
+mod socket;
 mod stream;
 pub mod tls;
 mod upstream;
+mod worker;
 
 pub use databases::Databases;
 pub use listen::{CatalogChanged, ClientTls, ListenError, Options, Running, start};

@@ -2,11 +2,13 @@
 
 use super::cancel::CancelEntry;
 use super::listen::{Admission, Front};
-use super::relay::{AckSender, Relay, Surroundings};
+use super::relay::{Acks, Relay, Surroundings};
+use super::socket::Socket;
 use super::stream::Stream;
 use super::tls;
 use crate::session::handshake::{Fatal, Handshake, Step, TlsOffer};
 use crate::session::{Effect, Peer, Session};
+use crate::wire::inbuf::InBuf;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelRequest, MAX_STARTUP_LENGTH, StartupMessage};
 use bytes::BytesMut;
@@ -34,34 +36,35 @@ enum Wish {
     Cancel(Stream, CancelRequest),
 }
 
-/// Serves one client, from accept to close.
-pub(super) async fn serve(front: Arc<Front>, stream: TcpStream, addr: SocketAddr, admission: Admission) {
+/// What lives on the worker threads.
+pub(super) type Guest = Relay<Session, Stream, Home>;
+
+/// Receives one client, from accept to where its session begins.
+pub(super) async fn receive(front: Arc<Front>, stream: TcpStream, addr: SocketAddr, admission: Admission) {
     let deadline = Instant::now() + Duration::from_secs(front.limits().authentication_timeout_seconds);
-    // Boxed: what the start-up needs must not stay in the task while its session idles for days.
-    let opening = Box::pin(tokio::time::timeout_at(
-        deadline,
-        open(&front, stream, addr, &admission),
-    ));
+    let is_counted = admission.is_counted();
+    let opening = tokio::time::timeout_at(deadline, open(&front, stream, addr, admission, deadline.into_std()));
     let opened = tokio::select! {
         biased;
         opened = opening => opened,
         // Who has not asked for anything yet does not hold up a stop. Who comes during one is told so.
-        () = front.stop.notified(), if admission.is_counted() => return,
+        () = front.stop.notified(), if is_counted => return,
     };
     match opened {
-        Ok(Some(relay)) => relay(deadline, admission).await,
+        Ok(Some(guest)) => front.crew.adopt(guest),
         Ok(None) => {}
         Err(_) => tracing::debug!(client = %addr, "no start-up within the authentication time-out"),
     }
 }
 
-/// Everything before the relay. `None`: over.
+/// Everything before the session. `None`: over.
 async fn open(
     front: &Arc<Front>,
     stream: TcpStream,
     addr: SocketAddr,
-    admission: &Admission,
-) -> Option<impl FnOnce(Instant, Admission) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + use<>> {
+    admission: Admission,
+    deadline: std::time::Instant,
+) -> Option<Box<Guest>> {
     let wish = match greet(front, stream, addr).await {
         Ok(wish) => wish?,
         Err(error) => {
@@ -78,11 +81,11 @@ async fn open(
             return None;
         }
     };
-    if let Err(fatal) = front.lets_in(&caller.startup, admission) {
+    if let Err(fatal) = front.lets_in(&caller.startup, &admission) {
         refuse(&mut caller.stream, &fatal, addr).await;
         return None;
     }
-    let server = match front.options.upstream.connect().await {
+    let mut server = match front.options.upstream.connect().await {
         Ok(server) => server,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "no connection to the server");
@@ -90,43 +93,43 @@ async fn open(
             return None;
         }
     };
-    let front = front.clone();
-    Some(move |deadline, admission| {
-        let Caller {
-            stream,
-            startup,
-            early,
-            peer,
-        } = *caller;
-        // `lets_in` saw that it is there.
-        let database = front.options.databases.get(startup.database().unwrap_or_default());
-        let cancel = front.cancel.enter(startup.minor());
-        let session = Session::new(
-            front.shared.clone(),
-            database.clone(),
-            startup,
-            peer,
-            cancel.secret().clone(),
-        );
-        let surroundings = Home {
-            front: front.clone(),
-            database,
-            cancel,
-            _admission: admission,
-        };
-        let relay = Relay::new(session, surroundings, stream, early, server, deadline);
-        let run: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-            relay.run(front.stop.notified()).await;
-        });
-        run
-    })
+    let Caller {
+        mut stream,
+        startup,
+        early,
+        peer,
+    } = *caller;
+    for stream in [&mut stream, &mut server] {
+        if let Err(error) = stream.socket_mut().detach() {
+            tracing::error!(%error, "can't hand a connection over to a worker");
+            return None;
+        }
+    }
+    // `lets_in` saw that it is there.
+    let database = front.options.databases.get(startup.database().unwrap_or_default());
+    let cancel = front.cancel.enter(startup.minor());
+    let session = Session::new(
+        front.shared.clone(),
+        database.clone(),
+        startup,
+        peer,
+        cancel.secret().clone(),
+    );
+    let home = Home {
+        front: front.clone(),
+        database,
+        cancel,
+        _admission: admission,
+    };
+    let early = InBuf::from(&early[..]);
+    Some(Box::new(Relay::new(session, home, stream, early, server, deadline)))
 }
 
 /// The handshake. `None`: refused.
 async fn greet(front: &Front, tcp: TcpStream, addr: SocketAddr) -> io::Result<Option<Wish>> {
     let tls_config = front.options.tls.as_ref();
     let mut handshake = Handshake::new(tls_config.map_or(TlsOffer::Off, |tls| tls.offer));
-    let mut stream = Stream::Tcp(tcp);
+    let mut stream = Stream::Plain(tcp.into());
     let mut input = BytesMut::new();
     let mut peer = Peer {
         addr: Some(addr),
@@ -144,7 +147,7 @@ async fn greet(front: &Front, tcp: TcpStream, addr: SocketAddr) -> io::Result<Op
             }
             Step::Answer(byte) => stream.write_all(&[byte]).await?,
             step @ (Step::Secure | Step::AnswerAndSecure) => {
-                let (Some(tls), Stream::Tcp(mut tcp)) = (tls_config, stream) else {
+                let (Some(tls), Stream::Plain(mut tcp)) = (tls_config, stream) else {
                     return Err(io::Error::other("TLS was neither offered nor possible"));
                 };
                 if matches!(step, Step::AnswerAndSecure) {
@@ -185,9 +188,9 @@ async fn greet(front: &Front, tcp: TcpStream, addr: SocketAddr) -> io::Result<Op
 /// The TLS handshake, `input` being the part of it that was read already.
 async fn secure(
     config: Arc<rustls::ServerConfig>,
-    tcp: TcpStream,
+    tcp: Socket,
     input: &mut BytesMut,
-) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+) -> io::Result<tokio_rustls::server::TlsStream<Socket>> {
     let early = input.split();
     TlsAcceptor::from(config)
         .accept_with(tcp, |connection| {
@@ -248,7 +251,7 @@ impl Front {
 }
 
 /// What a session lives in; dropped with it.
-struct Home {
+pub(super) struct Home {
     front: Arc<Front>,
     database: Arc<crate::session::Database>,
     cancel: CancelEntry,
@@ -256,10 +259,10 @@ struct Home {
 }
 
 impl Surroundings for Home {
-    fn perform(&mut self, effect: Effect, acks: &AckSender) {
+    fn perform(&mut self, effect: Effect, acks: &mut Acks) {
         match effect {
             Effect::Append(ticket, record) => {
-                let acks = acks.clone();
+                let acks = acks.expect();
                 let metrics = self.front.shared.metrics.clone();
                 metrics.journal_queued.inc();
                 self.front.shared.journal.append(

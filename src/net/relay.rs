@@ -1,47 +1,56 @@
-//! The loop of one session: both sockets and the state machine between them, in one task on one thread.
+//! One session's turns: both streams and the state machine between them, on one thread.
 //!
-//! What decides about speed here (a proxy's price is its system calls): a wake-up reads what is there, hands it to the session and writes
-//! the other side at once, so a query costs two reads, two writes and the two waits between them. Readiness is Tokio's edge-triggered one:
-//! a short read ends the reading without a second call, and no interest is registered anew. Read buffers belong to the thread, not
-//! to the session: an idle session holds none.
+//! What decides about speed here (a proxy's price is its system calls): a turn reads what is there, hands it to the session and writes
+//! the other side at once, so a query costs two reads, two writes and the two waits between them. A short read ends the reading without
+//! a second call. Read buffers belong to the thread, not to the session: an idle session holds none.
 //!
 //! Invariants: bytes leave only through the session's [`OutBuf`]s; a side from which the session does not want to read is not read (so memory
-//! stays bounded); every effect is performed before the task waits or ends.
+//! stays bounded); every effect is performed before a turn is over; a turn is bounded, so that no session keeps others waiting.
 
+use super::socket::Readiness;
+use super::stream::Stream;
+use super::worker::{Resident, Turn};
 use crate::audit::JournalError;
 use crate::session::handshake::Fatal;
 use crate::session::{Effect, Session, Status, Ticket};
+use crate::wire::inbuf::InBuf;
 use crate::wire::outbuf::OutBuf;
 use crate::wire::sqlstate::SqlState;
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// Room for one read. Larger ones save few calls and fall out of the second-level cache.
 const READ_SIZE: usize = 32 * 1024;
 
+/// Reads and writes of each side in one turn; then others have theirs.
+const ROUNDS: usize = 16;
+
 /// How long the last bytes of an ending session may take to leave.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the closing notice may take. Who does not take it gets the sockets closed all the same.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
+
 thread_local! {
     /// The thread's read buffer while no session uses it.
-    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
+    static SPARE: Cell<InBuf> = Cell::new(InBuf::default());
 }
 
 /// What the relay drives: [`Session`], or a stand-in in tests.
 #[allow(clippy::wrong_self_convention)] // `from_client` says where bytes come from; nothing is converted
 pub trait Machine {
     /// See [`Session::from_client`].
-    fn from_client(&mut self, input: &mut BytesMut);
+    fn from_client(&mut self, input: &mut InBuf);
     /// See [`Session::from_server`].
-    fn from_server(&mut self, input: &mut BytesMut);
+    fn from_server(&mut self, input: &mut InBuf);
     /// See [`Session::client_eof`].
     fn client_eof(&mut self);
     /// See [`Session::server_eof`].
@@ -67,10 +76,10 @@ pub trait Machine {
 }
 
 impl Machine for Session {
-    fn from_client(&mut self, input: &mut BytesMut) {
+    fn from_client(&mut self, input: &mut InBuf) {
         Session::from_client(self, input);
     }
-    fn from_server(&mut self, input: &mut BytesMut) {
+    fn from_server(&mut self, input: &mut InBuf) {
         Session::from_server(self, input);
     }
     fn client_eof(&mut self) {
@@ -108,28 +117,77 @@ impl Machine for Session {
     }
 }
 
-/// Where the fates of a session's appends go.
+/// Where the fate of one append goes.
 pub type AckSender = mpsc::UnboundedSender<(Ticket, Result<(), JournalError>)>;
 type AckReceiver = mpsc::UnboundedReceiver<(Ticket, Result<(), JournalError>)>;
 
+/// The appends whose fate is not known yet.
+#[derive(Default)]
+pub struct Acks {
+    /// Made at the first append: most sessions of an unprotected database never need it.
+    channel: Option<(AckSender, AckReceiver)>,
+    awaited: usize,
+}
+
+impl Acks {
+    /// One append is under way: its fate is sent here, once.
+    pub fn expect(&mut self) -> AckSender {
+        self.awaited += 1;
+        self.channel.get_or_insert_with(mpsc::unbounded_channel).0.clone()
+    }
+
+    /// The next fate that is known. Nothing is asked, and no waker kept, while none is awaited.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<(Ticket, Result<(), JournalError>)> {
+        let (_, receiver) = self.channel.as_mut().filter(|_| self.awaited > 0)?;
+        match receiver.poll_recv(cx) {
+            Poll::Ready(Some(fate)) => {
+                self.awaited -= 1;
+                Some(fate)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a session lives in.
 pub trait Surroundings {
-    /// Performs an effect. The fate of an append is sent through `acks`.
-    fn perform(&mut self, effect: Effect, acks: &AckSender);
+    /// Performs an effect. The fate of an append is sent where `acks` says.
+    fn perform(&mut self, effect: Effect, acks: &mut Acks);
     /// Bytes were read from the client.
     fn read_from_client(&mut self, bytes: usize);
     /// Bytes were read from the server.
     fn read_from_server(&mut self, bytes: usize);
-    /// Whether pgward is about to stop. Whoever makes it true wakes the task.
+    /// Whether pgward is about to stop. Whoever makes it true gives the session a turn.
     fn is_stopping(&self) -> bool;
+}
+
+/// A stream as the relay reads it.
+pub trait Link: AsyncRead + AsyncWrite + Unpin {
+    /// Whether reading may find something now.
+    fn may_read(&self) -> bool {
+        true
+    }
+    /// Reads once into the room behind `into`'s bytes.
+    fn poll_fill(&mut self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        fill(self, into, cx)
+    }
+}
+
+/// [`Link::poll_fill`] of whatever can be read.
+pub fn fill<S: AsyncRead + Unpin + ?Sized>(
+    stream: &mut S,
+    into: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    pin!(stream.read_buf(into)).poll(cx)
 }
 
 /// One socket with what was read from it and not yet taken.
 struct Side<S> {
     stream: S,
-    input: BytesMut,
+    input: InBuf,
     reading: Reading,
-    /// The last read in this wake-up found nothing: its waker is set, and asking again would find nothing.
+    /// The last read in this turn found nothing: asking again would find nothing.
     drained: bool,
     /// What is left in `input` is to be offered again: it was left because of back-pressure or because the session waited, not because it
     /// is incomplete.
@@ -149,8 +207,8 @@ enum Reading {
     Told,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
-    fn new(stream: S, input: BytesMut) -> Self {
+impl<S: Link> Side<S> {
+    fn new(stream: S, input: InBuf) -> Self {
         Self {
             stream,
             retry: !input.is_empty(),
@@ -169,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             self.input.clear();
         }
         self.input.reserve(READ_SIZE);
-        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+        match self.stream.poll_fill(self.input.tail(), cx) {
             Poll::Ready(Ok(0)) => self.reading = Reading::Ended,
             Poll::Ready(Ok(n)) => return Some(n),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => return Some(0),
@@ -182,9 +240,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         None
     }
 
-    /// Whether to read once more in this wake-up.
+    /// Whether to read once more in this turn.
     fn may_read(&self) -> bool {
-        !self.retry && !self.drained && self.reading == Reading::Open
+        !self.retry && !self.drained && self.reading == Reading::Open && self.stream.may_read()
     }
 
     /// Gives the thread its buffer back when nothing is left in it.
@@ -244,66 +302,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     }
 }
 
-/// The loop.
+/// A session with its two streams.
 pub struct Relay<M, S, C> {
     machine: M,
     surroundings: C,
     client: Side<S>,
     server: Side<S>,
-    /// Made at the first append: most sessions of an unprotected database never need it.
-    acks: Option<(AckSender, AckReceiver)>,
-    /// Until log-in is done.
-    login_deadline: Option<Pin<Box<Sleep>>>,
-    /// While closing.
-    closing_deadline: Option<Pin<Box<Sleep>>>,
+    acks: Acks,
+    /// When log-in must be done; `None`: it is.
+    login_deadline: Option<Instant>,
+    /// When the last bytes must have left; `None`: not closing.
+    closing_deadline: Option<Instant>,
+    /// When the closing notices must have left; `None`: not yet that far.
+    parting_deadline: Option<Instant>,
     told_to_stop: bool,
 }
 
 impl<M, S, C> Relay<M, S, C>
 where
     M: Machine,
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Link,
     C: Surroundings,
 {
-    /// A session with its two sockets; `early` is what the client sent behind its StartupMessage. Log-in must be done by `login_deadline`.
-    pub fn new(machine: M, surroundings: C, client: S, early: BytesMut, server: S, login_deadline: Instant) -> Self {
+    /// A session with its two streams; `early` is what the client sent behind its StartupMessage. Log-in must be done by `login_deadline`.
+    pub fn new(machine: M, surroundings: C, client: S, early: InBuf, server: S, login_deadline: Instant) -> Self {
         Self {
             machine,
             surroundings,
             client: Side::new(client, early),
-            server: Side::new(server, BytesMut::new()),
-            acks: None,
-            login_deadline: Some(Box::pin(sleep_until(login_deadline))),
+            server: Side::new(server, InBuf::default()),
+            acks: Acks::default(),
+            login_deadline: Some(login_deadline),
             closing_deadline: None,
+            parting_deadline: None,
             told_to_stop: false,
         }
     }
 
-    /// Runs it to its end. `stopping` wakes the task when pgward is about to stop.
-    pub async fn run(mut self, stopping: impl Future<Output = ()>) {
-        let mut stopping = pin!(stopping);
-        // Its waker stays ours for the task's life, so it is asked only once: no lock a wake-up.
-        let mut asked = false;
-        poll_fn(|cx| {
-            if !asked {
-                asked = true;
-                let _ = stopping.as_mut().poll(cx);
-            }
-            self.poll(cx)
-        })
-        .await;
-        // Closing notice (TLS) and FIN; whoever does not take them gets the sockets closed all the same.
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            let _ = self.client.stream.shutdown().await;
-            let _ = self.server.stream.shutdown().await;
-        })
-        .await;
+    /// When it needs a turn though nothing else gives it one.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.parting_deadline.or(self.closing_deadline).or(self.login_deadline)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Moves what can be moved now.
+    pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        if self.parting_deadline.is_some() {
+            return self.part(cx);
+        }
         self.client.drained = false;
         self.server.drained = false;
-        loop {
+        for _ in 0..ROUNDS {
             if !self.told_to_stop && self.surroundings.is_stopping() {
                 self.told_to_stop = true;
                 self.machine.shutdown();
@@ -317,26 +365,40 @@ where
             moved |= self.client.write(self.machine.to_client(), cx);
             moved |= self.server.write(self.machine.to_server(), cx);
             moved |= self.hear_failures();
-            if self.machine.status() == Status::Closing {
-                if self.poll_closing(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-            } else if self.poll_login(cx) {
-                return Poll::Ready(());
+            let over = if self.machine.status() == Status::Closing {
+                self.is_closed()
+            } else {
+                self.is_login_too_long(cx)
+            };
+            if over {
+                return self.part(cx);
             }
             if !moved {
-                return Poll::Pending;
+                return Turn::Waits;
             }
+        }
+        Turn::Again
+    }
+
+    /// Closing notices (TLS) and FIN.
+    fn part(&mut self, cx: &mut Context<'_>) -> Turn {
+        let deadline = *self
+            .parting_deadline
+            .get_or_insert_with(|| Instant::now() + PARTING_TIMEOUT);
+        let client = pin!(self.client.stream.shutdown()).poll(cx);
+        let server = pin!(self.server.stream.shutdown()).poll(cx);
+        if client.is_ready() && server.is_ready() || Instant::now() >= deadline {
+            Turn::Ended
+        } else {
+            Turn::Waits
         }
     }
 
     fn take_acks(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        if let Some((_, acks)) = &mut self.acks {
-            while let Poll::Ready(Some((ticket, result))) = acks.poll_recv(cx) {
-                self.machine.appended(ticket, result);
-                moved = true;
-            }
+        while let Some((ticket, result)) = self.acks.poll(cx) {
+            self.machine.appended(ticket, result);
+            moved = true;
         }
         self.client.retry |= moved && !self.client.input.is_empty();
         moved
@@ -411,23 +473,21 @@ where
     fn perform(&mut self) -> bool {
         let mut moved = false;
         while let Some(effect) = self.machine.next_effect() {
-            let (acks, _) = self.acks.get_or_insert_with(mpsc::unbounded_channel);
-            self.surroundings.perform(effect, acks);
+            self.surroundings.perform(effect, &mut self.acks);
             moved = true;
         }
         moved
     }
 
-    /// Whether log-in took too long.
-    fn poll_login(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = &mut self.login_deadline else {
+    fn is_login_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.login_deadline else {
             return false;
         };
         if self.machine.is_authenticated() {
             self.login_deadline = None;
             return false;
         }
-        if deadline.as_mut().poll(cx).is_pending() {
+        if Instant::now() < deadline {
             return false;
         }
         // Nothing is half-written while a client logs in, unless he does not read; then he does not read this either.
@@ -445,14 +505,36 @@ where
         true
     }
 
-    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Whether the last bytes have left, or have had their time.
+    fn is_closed(&mut self) -> bool {
         if self.client.is_done(self.machine.to_client()) && self.server.is_done(self.machine.to_server()) {
-            return Poll::Ready(());
+            return true;
         }
-        self.closing_deadline
-            .get_or_insert_with(|| Box::pin(sleep(CLOSING_TIMEOUT)))
-            .as_mut()
-            .poll(cx)
+        let now = Instant::now();
+        now >= *self.closing_deadline.get_or_insert(now + CLOSING_TIMEOUT)
+    }
+}
+
+impl<M, C> Resident for Relay<M, Stream, C>
+where
+    M: Machine + Send + 'static,
+    C: Surroundings + Send + 'static,
+{
+    fn sockets(&self) -> Option<[BorrowedFd<'_>; 2]> {
+        Some([self.client.stream.socket().fd()?, self.server.stream.socket().fd()?])
+    }
+    fn note(&mut self, socket: usize, readiness: Readiness) {
+        let stream = match socket {
+            0 => &mut self.client.stream,
+            _ => &mut self.server.stream,
+        };
+        stream.socket_mut().note(readiness);
+    }
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        Relay::turn(self, cx)
+    }
+    fn deadline(&self) -> Option<Instant> {
+        Relay::deadline(self)
     }
 }
 

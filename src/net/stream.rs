@@ -1,64 +1,89 @@
-//! One side's socket, whatever it is: the relay is written (and compiled) once.
+//! One side's stream, whatever it is: the relay is written (and compiled) once.
 
+use super::relay::Link;
+use super::socket::Socket;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
 /// A connected socket, perhaps with TLS on it. The branch a call costs is nothing beside the system call behind it.
 pub enum Stream {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
+    /// No TLS.
+    Plain(Socket),
     /// A client over TLS.
-    TlsClient(Box<server::TlsStream<TcpStream>>),
+    TlsClient(Box<server::TlsStream<Socket>>),
     /// The server over TLS.
-    TlsServer(Box<client::TlsStream<TcpStream>>),
+    TlsServer(Box<client::TlsStream<Socket>>),
 }
 
 macro_rules! each {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Tcp($stream) => $call,
-            Stream::Unix($stream) => $call,
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self {
+            Stream::Plain($stream) => $call,
             Stream::TlsClient($stream) => $call,
             Stream::TlsServer($stream) => $call,
         }
     };
 }
 
+impl Stream {
+    /// The socket below.
+    pub fn socket(&self) -> &Socket {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::TlsClient(stream) => stream.get_ref().0,
+            Stream::TlsServer(stream) => stream.get_ref().0,
+        }
+    }
+    /// The socket below, to be detached or told of events; reading and writing go through the stream.
+    pub fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::TlsClient(stream) => stream.get_mut().0,
+            Stream::TlsServer(stream) => stream.get_mut().0,
+        }
+    }
+}
+
+impl Link for Stream {
+    fn may_read(&self) -> bool {
+        // A TLS layer may hold what its socket has given long ago.
+        !matches!(self, Stream::Plain(socket) if !socket.may_read())
+    }
+    fn poll_fill(&mut self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Plain(socket) => socket.poll_fill(into, cx),
+            stream => super::relay::fill(stream, into, cx),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(cx, buf))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
     }
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, bufs))
     }
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Stream::Tcp(stream) => stream.is_write_vectored(),
-            Stream::Unix(stream) => stream.is_write_vectored(),
-            Stream::TlsClient(stream) => stream.is_write_vectored(),
-            Stream::TlsServer(stream) => stream.is_write_vectored(),
-        }
+        each!(self, stream => stream.is_write_vectored())
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_flush(cx))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

@@ -120,7 +120,11 @@ impl Upstream {
         let no_socket = |source| UpstreamError::Connect { at: self.at(), source };
         let (mut stream, host) = match &self.target {
             // Like libpq, no TLS within a Unix socket.
-            Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await.map_err(no_socket)?)),
+            Target::Unix(path) => {
+                return Ok(Stream::Plain(
+                    UnixStream::connect(path).await.map_err(no_socket)?.into(),
+                ));
+            }
             Target::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(no_socket)?;
                 super::tune(&stream).map_err(no_socket)?;
@@ -128,7 +132,7 @@ impl Upstream {
             }
         };
         let config = match (&self.config, self.tls) {
-            (_, UpstreamTls::Disable) => return Ok(Stream::Tcp(stream)),
+            (_, UpstreamTls::Disable) => return Ok(Stream::Plain(stream.into())),
             (Some(config), _) => config.clone(),
             (None, _) => return Err(UpstreamError::NoTls { at: self.at() }),
         };
@@ -143,10 +147,13 @@ impl Upstream {
             (2.., _) => bad("more than one byte"),
             (_, b'S') => {
                 let name = ServerName::try_from(host.clone()).map_err(|e| broken(io::Error::other(e)))?;
-                let stream = TlsConnector::from(config).connect(name, stream).await.map_err(broken)?;
+                let stream = TlsConnector::from(config)
+                    .connect(name, stream.into())
+                    .await
+                    .map_err(broken)?;
                 Ok(Stream::TlsServer(Box::new(stream)))
             }
-            (_, b'N') if self.tls == UpstreamTls::Prefer => Ok(Stream::Tcp(stream)),
+            (_, b'N') if self.tls == UpstreamTls::Prefer => Ok(Stream::Plain(stream.into())),
             (_, b'N') => Err(UpstreamError::NoTls { at: self.at() }),
             (_, b'E') => bad("an error"),
             _ => bad("a byte that is no answer; is it a PostgreSQL server?"),

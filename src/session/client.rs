@@ -8,15 +8,15 @@ use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
 use crate::wire::compose;
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
+use crate::wire::inbuf::InBuf;
 use crate::wire::read::Parse;
 use crate::wire::sqlstate::SqlState;
-use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 impl Session {
     /// Takes whole frames from the front of what the client sent; leaves an incomplete one (or, under back-pressure, more).
-    pub fn from_client(&mut self, input: &mut BytesMut) {
+    pub fn from_client(&mut self, input: &mut InBuf) {
         loop {
             if self.phase == Phase::Closing {
                 input.clear();
@@ -26,10 +26,12 @@ impl Session {
                 return;
             }
             if let Some((left, how)) = self.client_stream {
-                let taken = input.split_to(left.min(input.len()));
-                self.client_stream = (left > taken.len()).then(|| (left - taken.len(), how));
+                let taken = left.min(input.len());
+                self.client_stream = (left > taken).then(|| (left - taken, how));
                 if how == Stream::Forward {
-                    self.to_server.put_bytes(taken.freeze());
+                    self.to_server.put_front(input, taken);
+                } else {
+                    input.advance(taken);
                 }
                 if self.client_stream.is_some() {
                     return;
@@ -54,7 +56,7 @@ impl Session {
     }
 
     /// The beginning of a long frame: forwarded as it comes where nothing in it is rewritten; refused where it is too long to be.
-    pub(super) fn begin_stream(&mut self, tag: u8, size: usize, input: &mut BytesMut) -> bool {
+    pub(super) fn begin_stream(&mut self, tag: u8, size: usize, input: &mut InBuf) -> bool {
         let cap = self.limits.max_rewritten_message_bytes;
         if self.phase == Phase::Login {
             if size > 64 * 1024 {
@@ -221,7 +223,7 @@ impl Session {
     }
 
     /// Forwards a run of CopyData frames, the last of which may be incomplete, in one piece.
-    fn pass_copy_data(&mut self, input: &mut BytesMut) {
+    fn pass_copy_data(&mut self, input: &mut InBuf) {
         let (run, beyond) = frame::run(input, |tag| tag == b'd');
         self.to_server.put_front(input, run);
         self.client_stream = (beyond > 0).then_some((beyond, Stream::Forward));

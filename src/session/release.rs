@@ -6,7 +6,7 @@ use super::{Phase, Session};
 use crate::crypto::Keyring;
 use crate::plan::{Plan, SubjectSource};
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
-use bytes::{Buf, BytesMut};
+use crate::wire::inbuf::InBuf;
 
 /// Bytes of rows that one record covers at most before they are released. Less where less than that is buffered: rows that wait for a record stop
 /// the server once the buffer is full.
@@ -45,7 +45,7 @@ impl Session {
 
     /// Takes the whole DataRow frames of a protected statement from the front of `input`, in place: a row is neither split off nor does it
     /// go through the queue of replies. Whether there was any.
-    pub(super) fn take_rows(&mut self, input: &mut BytesMut) -> Result<bool, Malformed> {
+    pub(super) fn take_rows(&mut self, input: &mut InBuf) -> Result<bool, Malformed> {
         let first = match self.replies.front_mut() {
             Some(Reply::Execute(running)) => running.take(),
             Some(Reply::Query(expected)) if matches!(expected.front(), Some(Expect::Protected(_))) => {

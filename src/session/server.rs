@@ -6,13 +6,13 @@ use super::state::{Expect, Question, Reply};
 use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
+use crate::wire::inbuf::InBuf;
 use crate::wire::read;
-use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 
 impl Session {
     /// Takes whole frames from the front of what the server sent.
-    pub fn from_server(&mut self, input: &mut BytesMut) {
+    pub fn from_server(&mut self, input: &mut InBuf) {
         loop {
             if self.phase == Phase::Closing {
                 input.clear();
@@ -22,10 +22,12 @@ impl Session {
                 return;
             }
             if let Some((left, how)) = self.server_stream {
-                let taken = input.split_to(left.min(input.len()));
-                self.server_stream = (left > taken.len()).then(|| (left - taken.len(), how));
+                let taken = left.min(input.len());
+                self.server_stream = (left > taken).then(|| (left - taken, how));
                 if how == Stream::Forward {
-                    self.to_client.put_bytes(taken.freeze());
+                    self.to_client.put_front(input, taken);
+                } else {
+                    input.advance(taken);
                 }
                 if self.server_stream.is_some() {
                     return;
@@ -74,7 +76,7 @@ impl Session {
     }
 
     /// Forwards a run of DataRow and CopyData frames, the last of which may be incomplete, in one piece.
-    pub(super) fn pass_run(&mut self, input: &mut BytesMut) -> bool {
+    pub(super) fn pass_run(&mut self, input: &mut InBuf) -> bool {
         let (run, beyond) = frame::run(input, |tag| matches!(tag, b'D' | b'd'));
         if run == 0 {
             return false;

@@ -4,6 +4,7 @@
 
 pub mod compose;
 pub mod frame;
+pub mod inbuf;
 pub mod outbuf;
 pub mod read;
 pub mod sqlstate;

@@ -1,5 +1,6 @@
 //! Output towards one peer: small frames are coalesced, large ones kept without a copy; a mark holds back what must wait.
 
+use super::inbuf::InBuf;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -64,12 +65,12 @@ impl OutBuf {
         self.chunks.push_back(bytes);
     }
     /// Moves bytes over from the front of a read buffer, without a copy where they are many.
-    pub fn put_front(&mut self, input: &mut BytesMut, count: usize) {
+    pub fn put_front(&mut self, input: &mut InBuf, count: usize) {
         if count < KEEP_WHOLE {
             self.put(&input[..count]);
             input.advance(count);
         } else {
-            self.put_bytes(input.split_to(count).freeze());
+            self.put_bytes(input.split_to(count));
         }
     }
     /// Sets or lifts the hold: bytes from stream position `at` on stay.

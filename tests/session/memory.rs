@@ -1,6 +1,7 @@
 //! What a session keeps is bounded, and is let go of when the server has let go of it; never before.
 
 use super::*;
+use pgward::wire::inbuf::InBuf;
 
 /// Room for some statements of [`long`].
 const SMALL: &str = "[limits]\nmax_prepared_bytes = 65536\n";
@@ -330,7 +331,7 @@ fn what_comes_out_of_an_unknown_portal_is_looked_at_first() {
 #[test]
 fn a_client_that_sends_and_does_not_read_makes_the_session_wait() {
     let mut s = Scripted::new("app", true);
-    let mut input = BytesMut::from(&sync().repeat(40_000)[..]);
+    let mut input = InBuf::from(&sync().repeat(40_000)[..]);
     let mut waits = 0;
     while !input.is_empty() {
         // All that leaves is taken at once: it is not the output that makes it wait.
@@ -344,6 +345,7 @@ fn a_client_that_sends_and_does_not_read_makes_the_session_wait() {
         // The server answers, and the client reads at last.
         let mut answer = BytesMut::new();
         (0..owed).for_each(|_| message(&mut answer, b'Z', b"I"));
+        let mut answer = InBuf::from(&answer[..]);
         while !answer.is_empty() {
             s.session.from_server(&mut answer);
             s.to_client();

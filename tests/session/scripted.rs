@@ -11,6 +11,7 @@ use pgward::policy::Policy;
 use pgward::session::*;
 use pgward::value::LogicalType;
 use pgward::wire::compose;
+use pgward::wire::inbuf::InBuf;
 use pgward::wire::startup::StartupMessage;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -164,8 +165,8 @@ fn keyring() -> Keyring {
 /// Both peers and the journal of one session.
 pub struct Scripted {
     pub session: Session,
-    from_client: BytesMut,
-    from_server: BytesMut,
+    from_client: InBuf,
+    from_server: InBuf,
     /// Records submitted, with the tickets that wait.
     pub records: Vec<(Ticket, Box<pgward::audit::AccessRecord>)>,
     _journal: Option<tempfile::TempDir>,
@@ -247,8 +248,8 @@ impl Scripted {
         let session = Session::new(shared, database, startup, peer, Bytes::from_static(b"key!"));
         let mut scripted = Self {
             session,
-            from_client: BytesMut::new(),
-            from_server: BytesMut::new(),
+            from_client: InBuf::default(),
+            from_server: InBuf::default(),
             records: Vec::new(),
             _journal: None,
         };

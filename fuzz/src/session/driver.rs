@@ -8,10 +8,11 @@
 //! - how the bytes of an event are cut changes nothing of what comes out.
 
 use super::world::{GIVEN, STORED, Setting};
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use pgward::audit::JournalError;
 use pgward::session::{Effect, Session, Status, Ticket};
 use pgward::wire::frame::{HEADER, Scan, scan};
+use pgward::wire::inbuf::InBuf;
 use pgward::wire::outbuf::OutBuf;
 use pgward::wire::read;
 use std::collections::VecDeque;
@@ -98,8 +99,8 @@ const TO_SERVER: &[u8] = b"QPBDECSHFXpdcf";
 pub struct Driver {
     setting: Setting,
     session: Session,
-    client_in: BytesMut,
-    server_in: BytesMut,
+    client_in: InBuf,
+    server_in: InBuf,
     client_sent: Vec<u8>,
     server_sent: Vec<u8>,
     /// Towards the client.
@@ -125,8 +126,8 @@ impl Driver {
         Self {
             setting,
             session,
-            client_in: BytesMut::new(),
-            server_in: BytesMut::new(),
+            client_in: InBuf::default(),
+            server_in: InBuf::default(),
             client_sent: Vec::new(),
             server_sent: Vec::new(),
             to_client: Output::default(),

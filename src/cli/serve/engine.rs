@@ -130,7 +130,11 @@ impl Drop for TellAtEnd {
 
 /// Starts a proxy; returns when it listens, or can't. Blocks: from async code, call it through `spawn_blocking`.
 pub fn start(policy: Policy) -> Result<Running, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Clients are received on its threads: TLS handshakes compute.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("pgward-reception")
+        .enable_all()
+        .build()?;
     let (commands, receiver) = mpsc::unbounded_channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let ended = Arc::<Ended>::default();

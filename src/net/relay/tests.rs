@@ -1,4 +1,5 @@
 use super::*;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::{DuplexStream, duplex};
@@ -48,18 +49,18 @@ impl PassThrough {
 }
 
 impl Machine for PassThrough {
-    fn from_client(&mut self, input: &mut BytesMut) {
+    fn from_client(&mut self, input: &mut InBuf) {
         if self.append_first {
             self.append_first = false;
             self.waiting = true;
             self.effects.push(Effect::Append(Ticket(7), Box::new(record())));
             return;
         }
-        self.to_server.put_bytes(input.split().freeze());
+        self.to_server.put_front(input, input.len());
         self.note();
     }
-    fn from_server(&mut self, input: &mut BytesMut) {
-        self.to_client.put_bytes(input.split().freeze());
+    fn from_server(&mut self, input: &mut InBuf) {
+        self.to_client.put_front(input, input.len());
         self.note();
     }
     fn client_eof(&mut self) {
@@ -113,9 +114,9 @@ struct World {
 }
 
 impl Surroundings for World {
-    fn perform(&mut self, effect: Effect, acks: &AckSender) {
+    fn perform(&mut self, effect: Effect, acks: &mut Acks) {
         if let Effect::Append(ticket, _) = effect {
-            let acks = acks.clone();
+            let acks = acks.expect();
             // From another thread, as the journal does it.
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(20));
@@ -147,17 +148,39 @@ fn set_up(machine: PassThrough, early: &[u8], login: Duration) -> Setup {
         machine,
         world.clone(),
         near_client,
-        BytesMut::from(early),
+        InBuf::from(early),
         near_server,
         Instant::now() + login,
     );
-    let notify = world.notify.clone();
-    let relay = tokio::spawn(relay.run(async move { notify.notified().await }));
+    let relay = tokio::spawn(run(relay, world.notify.clone()));
     Setup {
         client,
         server,
         relay,
         world,
+    }
+}
+
+impl Link for DuplexStream {}
+
+/// What a worker does.
+async fn run(mut relay: Relay<PassThrough, DuplexStream, World>, stopping: Arc<tokio::sync::Notify>) {
+    loop {
+        let turned = poll_fn(|cx| {
+            loop {
+                match relay.turn(cx) {
+                    Turn::Waits => return Poll::Pending,
+                    Turn::Again => {}
+                    Turn::Ended => return Poll::Ready(()),
+                }
+            }
+        });
+        tokio::select! {
+            () = turned => return,
+            () = stopping.notified() => {}
+            // Whatever the deadline is.
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
     }
 }
 
@@ -308,7 +331,7 @@ async fn a_client_that_is_gone_while_the_server_talks_ends_the_session() {
 #[tokio::test]
 async fn an_idle_side_holds_no_buffer() {
     let (near, mut far) = duplex(1024);
-    let mut side = Side::new(near, BytesMut::new());
+    let mut side = Side::new(near, InBuf::default());
     far.write_all(b"abc").await.unwrap();
     poll_fn(|cx| {
         assert_eq!(side.read(cx), Some(3));
