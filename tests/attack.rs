@@ -74,3 +74,6 @@ mod extended;
 
 #[path = "attack/protocol.rs"]
 mod protocol;
+
+#[path = "attack/names.rs"]
+mod names;

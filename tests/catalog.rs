@@ -235,6 +235,64 @@ async fn any_role_and_any_search_path_read_the_same() {
     assert_eq!(deceived.sensitive_functions, honest.sensitive_functions);
 }
 
+/// Each round leaves nothing behind.
+const MAKE_AND_DROP: &str = "
+CREATE TABLE passing (a int, b text, c pgward.sealed);
+CREATE UNIQUE INDEX passing_tag ON passing (a, (substring(c from 11 for 16)));
+CREATE UNIQUE INDEX passing_lower ON passing (lower(b), a);
+COMMENT ON COLUMN passing.c IS 'pgward: text';
+CREATE VIEW passing_view AS SELECT a, lower(b) FROM passing;
+CREATE FUNCTION passing_function(passing) RETURNS int LANGUAGE sql RETURN ($1).a;
+ALTER TABLE passing ADD COLUMN e int DEFAULT 5, DROP COLUMN b CASCADE;
+DROP TABLE passing CASCADE";
+
+#[tokio::test]
+async fn it_waits_for_no_lock_and_does_not_fail_on_what_is_dropped_meanwhile() {
+    let (cluster, admin) = cluster().await;
+    admin.batch_execute(SCHEMA).await.expect("the schema");
+    let declarations = declarations();
+    let before = snapshot(&admin, &declarations).await;
+    // Another session holds what it alters, and would hold whoever opens it.
+    let other = client(&cluster, "postgres").await;
+    other
+        .batch_execute(
+            "BEGIN; ALTER TABLE customers ADD COLUMN late int; DROP INDEX customers_email_key; DROP VIEW people_too;
+             LOCK customers, events, orders, people IN ACCESS EXCLUSIVE MODE",
+        )
+        .await
+        .expect("a transaction");
+    admin
+        .batch_execute("SET lock_timeout = '1s'; SET statement_timeout = '20s'")
+        .await
+        .expect("settings");
+    assert_eq!(snapshot(&admin, &declarations).await.relations, before.relations);
+    other.batch_execute("ROLLBACK").await.expect("rolled back");
+
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let busy = {
+        let done = done.clone();
+        tokio::spawn(async move {
+            let mut rounds = 0;
+            while !done.load(Ordering::SeqCst) {
+                for statement in MAKE_AND_DROP.split(';') {
+                    other.batch_execute(statement).await.expect("DDL");
+                }
+                rounds += 1;
+            }
+            rounds
+        })
+    };
+    for _ in 0..100 {
+        // A connection that knows nothing of the catalog asks for all of it.
+        let fresh = client(&cluster, "postgres").await;
+        fresh.simple_query(CATALOG_QUERY).await.expect("the catalog");
+        fresh.simple_query(SCOPE_QUERY).await.expect("the scope");
+    }
+    done.store(true, Ordering::SeqCst);
+    assert!(busy.await.expect("rounds") > 1);
+    assert_eq!(snapshot(&admin, &declarations).await.relations, before.relations);
+}
+
 #[tokio::test]
 async fn a_session_s_own_temporary_tables_are_seen_and_no_others() {
     let (cluster, admin) = cluster().await;

@@ -109,9 +109,9 @@ pub(super) fn classify(source: &Source<'_>, place: &Place) -> Class {
             ..query(source, tokens, StatementKind::Other)
         },
         "copy" => class(StatementKind::Copy, Verb::Copy, NONE),
-        "begin" | "start" | "commit" | "end" | "savepoint" | "release" => {
-            class(StatementKind::Transaction, Verb::Harmless, NONE)
-        }
+        "begin" | "start" | "savepoint" | "release" => class(StatementKind::Transaction, Verb::Harmless, NONE),
+        // What SET LOCAL and ON COMMIT DROP did ends.
+        "commit" | "end" => class(StatementKind::Transaction, Verb::Harmless, SCOPE),
         // What SET and DDL did is undone.
         "rollback" | "abort" => class(StatementKind::Transaction, Verb::Harmless, BOTH),
         "prepare" if second == "transaction" => class(StatementKind::Transaction, Verb::Harmless, BOTH),

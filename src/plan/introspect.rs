@@ -10,10 +10,12 @@
 //!
 //! # The queries
 //! Everything in them is qualified with `pg_catalog`, operators too, because they also run on a client's connection, whose search path may name
-//! look-alikes. They need no right beyond those that every role has, and PostgreSQL 12 or later. What is deliberately absent: other sessions'
-//! temporary relations, system schemas, TOAST.
+//! look-alikes. They need no right beyond those that every role has, and PostgreSQL 12 or later. They call no function that looks at the catalog by itself
+//! (`pg_get_indexdef()`, `format_type()`, a cast to `regclass` of anything that isn't PostgreSQL's own): such a function fails on what is dropped meanwhile, and those that open a relation
+//! wait for its lock. What is deliberately absent: other sessions' temporary relations, system schemas, TOAST.
 
 mod builder;
+mod expressions;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +24,7 @@ pub(super) use builder::unfit;
 
 use super::schema::{Declaration, NameScope, RelationName};
 use crate::value::LogicalType;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// One statement, no parameters. Its result: any number of rows of [`CATALOG_COLUMNS`] text columns, in any order. The first column says what a row is:
 ///
@@ -32,7 +34,7 @@ use std::sync::Arc;
 /// | `r`: a relation | its oid | | its name | its schema | relkind | | |
 /// | `c`: a live column | relation | attnum | its name | atttypid | atttypmod | `n` not null, `d` default, identity or generated | comment, for sealed ones |
 /// | `i`: inheritance, partition | child | parent | | | | | |
-/// | `k`: a total unique index | relation | number of key columns | index name | attnums (0: expression) | definitions of its columns as a JSON array, where one is an expression | `c` for a constraint | |
+/// | `k`: a total unique index | relation | number of key columns | index name | attnums (0: expression) | its expressions as a node tree | `c` for a constraint | |
 /// | `v`: a view, or a table's rule, uses a relation | view | relation | | | | | |
 /// | `f`: a function with its source | | | its name | source, absent where longer than 64 KiB | | | |
 /// | `g`: a function's body (`BEGIN ATOMIC`) depends on a relation | | relation | its name | | | | |
@@ -67,9 +69,7 @@ SELECT 'i', h.inhrelid::pg_catalog.text, h.inhparent::pg_catalog.text, NULL, NUL
 FROM pg_catalog.pg_inherits h JOIN rel r ON r.oid OPERATOR(pg_catalog.=) h.inhrelid AND r.table_like \
 UNION ALL \
 SELECT 'k', x.indrelid::pg_catalog.text, x.indnkeyatts::pg_catalog.text, r.relname::pg_catalog.text, x.indkey::pg_catalog.text, \
-CASE WHEN x.indexprs IS NOT NULL THEN pg_catalog.array_to_json(ARRAY(\
-SELECT COALESCE(pg_catalog.pg_get_indexdef(x.indexrelid, k.position::pg_catalog.int4, false), ''::pg_catalog.text) \
-FROM pg_catalog.unnest(x.indkey) WITH ORDINALITY AS k(attnum, position) ORDER BY k.position))::pg_catalog.text END, \
+x.indexprs::pg_catalog.text, \
 CASE WHEN o.oid IS NOT NULL THEN 'c' END, NULL \
 FROM pg_catalog.pg_index x JOIN rel r ON r.oid OPERATOR(pg_catalog.=) x.indexrelid \
 LEFT JOIN pg_catalog.pg_constraint o ON o.conindid OPERATOR(pg_catalog.=) x.indexrelid \
@@ -98,17 +98,28 @@ AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regcla
 /// See [`CATALOG_QUERY`].
 pub const CATALOG_COLUMNS: usize = 8;
 
-/// One statement, no parameters, one row of [`SCOPE_COLUMNS`] text columns: what [`ScopeProbe::parse`] reads.
+/// [`CATALOG_QUERY`] for a connection with another client encoding than UTF-8, in which names may be other bytes, or none at all: one column, each row of the
+/// other as a JSON array in UTF-8, in hexadecimal digits. Costs half as much again.
+pub static CATALOG_QUERY_ASCII: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.array_to_json(ARRAY[q.a, q.b, q.c, q.d, q.e, q.f, q.g, q.h])::pg_catalog.text, 'UTF8'), 'hex') \
+         FROM ({CATALOG_QUERY}) AS q (a, b, c, d, e, f, g, h)"
+    )
+});
+
+/// One statement, no parameters, one row of [`SCOPE_COLUMNS`] text columns, all ASCII: what [`ScopeProbe::parse`] reads. The settings are such as decide how
+/// texts and values are read. The server reports some of them, but only with the next ReadyForQuery.
 pub const SCOPE_QUERY: &str = "\
-SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
+SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, 'UTF8'), 'hex'), \
 (SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
 pg_catalog.current_setting('bytea_output'), pg_catalog.current_setting('extra_float_digits'), \
 EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
 AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]))::pg_catalog.text, \
-pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('TimeZone')";
+pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('TimeZone'), \
+pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('standard_conforming_strings')";
 
 /// See [`SCOPE_QUERY`].
-pub const SCOPE_COLUMNS: usize = 7;
+pub const SCOPE_COLUMNS: usize = 9;
 
 /// What the policy declares for one database, with the ids that the control database assigned.
 #[derive(Clone, Debug, Default)]
@@ -151,10 +162,14 @@ pub struct ScopeProbe {
     pub extra_float_digits: i32,
     /// Whether this session has temporary relations: then the shared snapshot, which knows none, does not describe it.
     pub temp_relations: bool,
-    /// `DateStyle`; the server reports it too, but only with the next ReadyForQuery.
+    /// `DateStyle`
     pub date_style: String,
-    /// `TimeZone`; likewise.
+    /// `TimeZone`
     pub time_zone: String,
+    /// `client_encoding`
+    pub client_encoding: String,
+    /// `standard_conforming_strings`
+    pub standard_conforming_strings: bool,
 }
 
 impl ScopeProbe {
@@ -168,6 +183,8 @@ impl ScopeProbe {
             temp_relations,
             date_style,
             time_zone,
+            client_encoding,
+            standard_conforming_strings,
         ] = row
         else {
             return Err(format!(
@@ -175,8 +192,7 @@ impl ScopeProbe {
                 row.len()
             ));
         };
-        let schemas: Vec<Arc<str>> = serde_json::from_str(text(*schemas, "schemas")?)
-            .map_err(|_| "the list of schemas is not a JSON array of strings".to_owned())?;
+        let schemas: Vec<Arc<str>> = json_in_ascii(*schemas, "schemas")?;
         let temp_schema = temp_schema
             .map(|name| text(Some(name), "temporary schema"))
             .transpose()?;
@@ -196,8 +212,29 @@ impl ScopeProbe {
             temp_relations: text(*temp_relations, "temporary relations")? == "true",
             date_style: text(*date_style, "DateStyle")?.to_owned(),
             time_zone: text(*time_zone, "TimeZone")?.to_owned(),
+            client_encoding: text(*client_encoding, "client_encoding")?.to_owned(),
+            standard_conforming_strings: match text(*standard_conforming_strings, "standard_conforming_strings")? {
+                "on" => true,
+                "off" => false,
+                _ => return Err("standard_conforming_strings is neither on nor off".into()),
+            },
         })
     }
+}
+
+/// JSON in UTF-8, in hexadecimal digits.
+fn json_in_ascii<T: serde::de::DeserializeOwned>(value: Option<&[u8]>, what: &str) -> Result<T, String> {
+    let digits = text(value, what)?.as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let json: Option<Vec<u8>> = digits
+        .chunks(2)
+        .map(|pair| match *pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect();
+    let json = json.ok_or_else(|| format!("{what} not in hexadecimal digits"))?;
+    serde_json::from_slice(&json).map_err(|_| format!("{what} not in JSON as expected"))
 }
 
 /// A value that must be there and be UTF-8.

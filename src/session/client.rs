@@ -160,7 +160,11 @@ impl Session {
             return;
         }
         let result = match tag {
-            b'Q' => self.query(frame),
+            b'Q' => self.query(frame).inspect(|()| {
+                if self.parked.is_none() {
+                    self.transaction_may_end();
+                }
+            }),
             b'P' => self.parse(frame),
             b'B' => self.bind(frame),
             b'D' => self.describe(frame),
@@ -172,6 +176,7 @@ impl Session {
                     self.refused = false;
                     self.extended_open = false;
                     self.replies.push_back(Reply::Sync);
+                    self.transaction_may_end();
                 }
                 self.forward(frame);
                 Ok(())
@@ -191,6 +196,7 @@ impl Session {
             }
             b'F' => {
                 self.function_call(frame);
+                self.transaction_may_end();
                 Ok(())
             }
             b'X' => {

@@ -104,7 +104,12 @@ impl Session {
             }
             Some(Reply::OwnQuery(question)) => {
                 self.answered(question, false);
+                self.own_error(frame, &fields);
                 self.replies.push_front(Reply::OwnQuery(question));
+            }
+            Some(reply @ (Reply::Own(_) | Reply::OwnRows(_))) if self.ends_with_own_sync() => {
+                self.own_error(frame, &fields);
+                self.discard_until_sync(reply);
             }
             // ReadyForQuery follows. At Sync: the implicit transaction can't be committed.
             Some(reply @ (Reply::FunctionCall | Reply::Sync)) => {
@@ -119,10 +124,31 @@ impl Session {
                     // Among them pgward's own questions and companions: their error stands for the client's message, which the server now discards.
                     _ => self.emit_sanitised(&fields),
                 }
+                if self.ends_with_own_sync() {
+                    self.question_lost();
+                }
                 self.discard_until_sync(reply);
             }
         }
         Ok(())
+    }
+
+    /// The server's error in one of pgward's own questions. Where it ends the connection the client has to hear of it now.
+    fn own_error(&mut self, frame: &[u8], fields: &[(u8, &[u8])]) {
+        if self.said_goodbye {
+            self.emit(frame);
+        } else {
+            self.question_failed(fields);
+        }
+    }
+
+    /// Whether the Sync up to which the server discards now is one of pgward's own.
+    fn ends_with_own_sync(&self) -> bool {
+        let mut syncs = self
+            .replies
+            .iter()
+            .filter(|r| matches!(r, Reply::Sync | Reply::OwnSync));
+        matches!(syncs.next(), Some(Reply::OwnSync))
     }
 
     pub(super) fn is_unprotected(&self, reply: &Reply) -> bool {
@@ -141,7 +167,8 @@ impl Session {
     /// mean again what they meant.
     pub(super) fn discard_until_sync(&mut self, failed: Reply) {
         let mut discarded = vec![failed];
-        while let Some(reply) = self.replies.pop_front_if(|reply| !matches!(reply, Reply::Sync)) {
+        let ends = |reply: &Reply| matches!(reply, Reply::Sync | Reply::OwnSync);
+        while let Some(reply) = self.replies.pop_front_if(|reply| !ends(reply)) {
             discarded.push(reply);
         }
         self.skipping = self.replies.is_empty();
@@ -162,8 +189,9 @@ impl Session {
                 _ => {}
             }
         }
-        self.lookout.give_up();
-        self.unpark();
+        if !matches!(self.replies.front(), Some(Reply::OwnSync)) {
+            self.unpark();
+        }
     }
 
     pub(super) fn refused_error(&mut self, fields: &[(u8, &[u8])], refused: &Refused) {
@@ -184,11 +212,7 @@ impl Session {
 
     /// An error of the server's in a protected statement: recorded, and shown without what may hold values.
     pub(super) fn protected_error(&mut self, fields: &[(u8, &[u8])], running: &mut Running) {
-        let sqlstate = fields
-            .iter()
-            .find(|(code, _)| *code == b'C')
-            .map_or(&b""[..], |(_, text)| text);
-        let sqlstate = String::from_utf8_lossy(sqlstate).into_owned();
+        let sqlstate = String::from_utf8_lossy(&sqlstate_of(fields)).into_owned();
         self.finish(running, &sqlstate);
         if may_show_values(fields, &sqlstate) && self.hides_values(running) {
             let kept: Vec<(u8, &[u8])> = fields
@@ -249,13 +273,20 @@ impl Session {
         if self.mute {
             return;
         }
-        let kept: Vec<(u8, &[u8])> = fields
-            .iter()
-            .filter(|(code, _)| !REVEALING.contains(code))
-            .copied()
-            .collect();
-        compose::fields(self.to_client.tail(), b'E', &kept);
+        compose::fields(self.to_client.tail(), b'E', &sanitised(fields));
     }
+}
+
+/// The fields of an error that hold no values, and no positions in a text of pgward's.
+pub(super) fn sanitised<'a>(fields: &[(u8, &'a [u8])]) -> Vec<(u8, &'a [u8])> {
+    let kept = fields.iter().filter(|(code, _)| !REVEALING.contains(code));
+    kept.copied().collect()
+}
+
+/// The SQLSTATE of an error; zeros where it has none.
+pub(super) fn sqlstate_of(fields: &[(u8, &[u8])]) -> [u8; 5] {
+    let found = fields.iter().find(|(code, _)| *code == b'C');
+    found.and_then(|(_, text)| (*text).try_into().ok()).unwrap_or(*b"00000")
 }
 
 fn restore<T>(map: &mut Named<T>, name: Name, replaced: Option<T>) {

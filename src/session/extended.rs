@@ -255,7 +255,9 @@ impl Session {
             return Ok(());
         };
         let (plan, kind) = (plan.clone(), *kind);
-        let result = if name.is_ascii() {
+        let result = if let Some(refusal) = self.foreign() {
+            Err((refusal, None))
+        } else if name.is_ascii() {
             self.bind_protected(&message, &statement, &plan, name)
         } else {
             Err((unclear_name(), None))
@@ -378,18 +380,19 @@ impl Session {
                 plan, kind, effects, ..
             } => {
                 // The server makes text of values, and values of text, by the settings of this moment.
-                if !self.lookout.is_scope_known()
-                    && plan::depends_on_style(&plan.accesses)
-                    && !self.lookout.take_failed()
-                    && self.ask(true)
-                {
+                if !self.lookout.is_scope_known() && !self.lookout.take_failed() && self.ask(true) {
                     self.park(b'E', frame);
                     return Ok(());
                 }
-                let permits = match self.decide(plan) {
+                let unknown = (!self.lookout.is_scope_known()).then(unresolvable);
+                let permits = match unknown.or_else(|| self.foreign()) {
+                    Some(refusal) => Err((refusal, None)),
+                    None => self.decide(plan).map_err(|(refusal, rule)| (refusal, Some(rule))),
+                };
+                let permits = match permits {
                     Ok(permits) => permits,
-                    Err((refusal, rule)) => {
-                        self.refuse_message(false, Refuse::planned(plan, *kind, (refusal, Some(rule))));
+                    Err(why) => {
+                        self.refuse_message(false, Refuse::planned(plan, *kind, why));
                         return Ok(());
                     }
                 };

@@ -81,7 +81,7 @@ impl Session {
         };
         // In other encodings a name may be written in other bytes. A name that begins with a long one means that one, too: the server cuts
         // it before a character that doesn't fit.
-        let odd_names = !readable && {
+        let has_odd_names = || {
             let names = snapshot
                 .sensitive_names
                 .iter()
@@ -90,7 +90,10 @@ impl Session {
                 .into_iter()
                 .any(|name| !name.is_ascii() || name.len() > MAX_NAME_LENGTH - MAX_CHARACTER)
         };
-        let touches = odd_names || in_any_encoding || may_touch(text.get(frame));
+        let odd_names = !readable && has_odd_names();
+        // What reads as UTF-8 may not be meant so, after a SET that the server has not reported yet.
+        let unsettled = readable && !self.lookout.is_scope_known() && !bytes.is_ascii() && has_odd_names();
+        let touches = odd_names || unsettled || in_any_encoding || may_touch(text.get(frame));
         if touches && !self.is_current() && !self.lookout.take_failed() && self.ask(extended) {
             self.park(tag, frame);
             return None;
@@ -156,19 +159,14 @@ impl Session {
         }
         // What looks unprotected may mean something protected then; only how transactions go on doesn't depend on names.
         let unclear = unresolved && script.statements.iter().any(|s| s.kind != StatementKind::Transaction);
-        let foreign = !readable || encoding != ClientEncoding::Utf8 || !self.settings.server_utf8;
         let obstacle = if !protected && !unclear {
             None
         } else if let Some(refusal) = self.too_long_to_plan(&script) {
             Some(refusal)
-        } else if protected && foreign {
-            Some(
-                Refusal::unsupported(
-                    Reason::Protocol,
-                    "statements on protected columns need client_encoding and server_encoding UTF8",
-                )
-                .hint("SET client_encoding = 'UTF8'."),
-            )
+        } else if protected && !readable {
+            Some(not_in_utf8())
+        } else if let Some(refusal) = self.foreign().filter(|_| protected) {
+            Some(refusal)
         } else {
             unresolved.then(unresolvable)
         };
@@ -185,6 +183,12 @@ impl Session {
         })
     }
 
+    /// Why nothing protected is carried out in the encodings of this connection, if so.
+    pub(super) fn foreign(&self) -> Option<Refusal> {
+        let utf8 = self.settings.client_encoding == ClientEncoding::Utf8 && self.settings.server_utf8;
+        (!utf8).then(not_in_utf8)
+    }
+
     /// Why a script is not carried out that has a statement on protected columns which is longer than this session's limit.
     fn too_long_to_plan(&self, script: &Script) -> Option<Refusal> {
         let cap = self.limits.max_statement_bytes;
@@ -199,8 +203,11 @@ impl Session {
 
     /// Notes what a statement may change of the state that the session keeps.
     pub(super) fn note_effects(&mut self, kind: StatementKind, effects: Effects) {
-        if kind == StatementKind::Transaction && !self.lookout.has_changed() {
-            return; // Rolls back to what was.
+        if kind == StatementKind::Transaction {
+            if effects.scope {
+                self.lookout.leave_block();
+            }
+            return;
         }
         if effects.catalog {
             self.lookout.catalog_stale();
@@ -344,4 +351,12 @@ impl Session {
         let record = draft.record(self.now(), None, "");
         self.append(record)
     }
+}
+
+fn not_in_utf8() -> Refusal {
+    Refusal::unsupported(
+        Reason::Protocol,
+        "statements on protected columns need client_encoding and server_encoding UTF8",
+    )
+    .hint("SET client_encoding = 'UTF8'.")
 }

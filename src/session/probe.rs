@@ -2,19 +2,52 @@
 //! names resolve (search_path, temporary tables) and, after DDL, the catalog itself.
 //!
 //! Asked only before a statement is planned that mentions a sensitive name. In the simple protocol as a Query of its own; between extended
-//! messages without a Sync, which would commit the implicit transaction (WIRE 12).
+//! messages without a Sync, which would commit the implicit transaction (WIRE 12), but with one where they are the first since the last: then nothing of the
+//! client's is lost where they fail.
+//!
+//! A question that fails is asked again where no transaction was lost by it, a few times; see [`Fault`] for what then becomes of the client's message.
 
+use super::encoding::ClientEncoding;
+use super::errors::{sanitised, sqlstate_of};
 use super::state::{Question, Reply};
 use super::{Effect, Session};
-use crate::plan::introspect::{CATALOG_QUERY, Declarations, SCOPE_QUERY, ScopeProbe, SnapshotBuilder};
+use crate::plan::introspect::{
+    CATALOG_QUERY, CATALOG_QUERY_ASCII, Declarations, SCOPE_QUERY, ScopeProbe, SnapshotBuilder,
+};
 use crate::plan::{NameScope, Snapshot};
 use crate::wire::compose;
 use crate::wire::frame::Malformed;
 use crate::wire::read::DataRow;
+use bytes::BytesMut;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 const NAME: &[u8] = b"pgward_probe";
+
+/// How often a question is asked for one message. One that another session's DDL makes fail is answered the next time.
+const TRIES: u8 = 3;
+
+/// Why questions that end with a ReadyForQuery of their own were not answered.
+enum Fault {
+    /// The server's error, as the client may see it.
+    Error { sqlstate: [u8; 5], frame: BytesMut },
+    /// An earlier message of the client's failed, and it was told: the server discarded the questions up to their Sync, as it would have the client's next
+    /// messages up to the client's.
+    Told,
+}
+
+impl Fault {
+    /// Whether asking again is of no use: the failed transaction, cancelled or timed out, no right, the server ends.
+    fn lasts(sqlstate: &[u8; 5]) -> bool {
+        sqlstate.starts_with(b"57") || matches!(sqlstate, b"25P02" | b"55P03" | b"42501")
+    }
+    /// Whether the client's own statement could have failed in this way just as well: rolled back, out of resources, not in time, cancelled.
+    fn is_anyones(sqlstate: &[u8; 5]) -> bool {
+        [b"40", b"53", b"55", b"57"]
+            .iter()
+            .any(|class| sqlstate.starts_with(&class[..]))
+    }
+}
 
 /// What the session knows of names and catalog, and what it is finding out.
 #[derive(Default)]
@@ -30,9 +63,14 @@ pub(super) struct Lookout {
     catalog_stale: bool,
     /// The catalog or the scope changed in the running transaction: its end changes them again.
     changed_in_transaction: bool,
-    asking: Vec<Question>,
+    /// A statement that may end the transaction was sent, and its ReadyForQuery has not come.
+    left_block: bool,
+    asking: Option<Question>,
     builder: Option<SnapshotBuilder>,
     failed: bool,
+    fault: Option<Fault>,
+    /// How often the questions were asked for the message that waits.
+    tries: u8,
     /// The catalog was loaded again for the very message that is planned next: once is enough.
     again: bool,
 }
@@ -47,7 +85,7 @@ struct Private {
 
 impl Lookout {
     pub(super) fn is_asking(&self) -> bool {
-        !self.asking.is_empty()
+        self.asking.is_some()
     }
     /// Whether names and the look of values are known as they are now.
     pub(super) fn is_scope_known(&self) -> bool {
@@ -63,9 +101,21 @@ impl Lookout {
     pub(super) fn changed(&mut self) {
         self.changed_in_transaction = true;
     }
-    /// Whether the running transaction has changed names or catalog.
-    pub(super) fn has_changed(&self) -> bool {
-        self.changed_in_transaction
+    /// COMMIT, ROLLBACK or the like is sent: what the transaction changed means something else behind it.
+    pub(super) fn leave_block(&mut self) {
+        self.left_block = true;
+        self.end_changes();
+    }
+    /// All that was sent is answered: in which transaction the session is is known.
+    pub(super) fn settle(&mut self) {
+        self.left_block = false;
+    }
+    /// Behind what is sent now the transaction may be over, and what was found out inside with it.
+    fn end_changes(&mut self) {
+        if self.changed_in_transaction {
+            self.scope_known = false;
+            self.catalog_stale |= self.private.is_some();
+        }
     }
     pub(super) fn scope(&self) -> &NameScope {
         &self.scope
@@ -84,14 +134,6 @@ impl Lookout {
     /// The next message may have the catalog loaded again.
     pub(super) fn asked_enough(&mut self) {
         self.again = false;
-    }
-    /// Questions that were discarded with the client's messages will not be answered.
-    pub(super) fn give_up(&mut self) {
-        if !self.asking.is_empty() {
-            self.asking.clear();
-            self.builder = None;
-            self.failed = true;
-        }
     }
     /// Whether the last question went unanswered.
     pub(super) fn take_failed(&mut self) -> bool {
@@ -122,9 +164,24 @@ impl Session {
         self.lookout.scope_known && !self.lookout.catalog_stale && self.lookout.private.as_ref().is_none_or(declared)
     }
 
+    /// Sync, Query and FunctionCall end a transaction that is not in a block. Messages behind it may come before the server says so.
+    pub(super) fn transaction_may_end(&mut self) {
+        if self.transaction != b'T' || self.lookout.left_block {
+            self.lookout.end_changes();
+        }
+    }
+
     /// A transaction ended: what it changed is settled.
     pub(super) fn transaction_ended(&mut self) {
-        if std::mem::take(&mut self.lookout.changed_in_transaction) {
+        if self.lookout.changed_in_transaction {
+            // It may have been a message that is not answered yet.
+            let own = |r: &Reply| {
+                matches!(
+                    r,
+                    Reply::Own(_) | Reply::OwnRows(_) | Reply::OwnQuery(_) | Reply::OwnSync
+                )
+            };
+            self.lookout.changed_in_transaction = !self.replies.iter().all(own);
             self.lookout.scope_known = false;
             if self.lookout.private.is_some() || self.lookout.catalog_stale {
                 self.lookout.catalog_stale = true;
@@ -147,40 +204,46 @@ impl Session {
 
     /// Asks what has to be known before the next statement is planned. False: it can't be asked now (the transaction has failed).
     pub(super) fn ask(&mut self, extended: bool) -> bool {
-        if self.transaction == b'E' && self.replies.is_empty() {
+        if self.transaction == b'E' && self.replies.is_empty() || self.lookout.tries >= TRIES {
             return false;
         }
-        let mut questions = Vec::with_capacity(2);
-        if !self.lookout.scope_known {
-            questions.push((Question::Scope, SCOPE_QUERY));
-        }
         let declared = |p: &Private| Arc::ptr_eq(&p.declarations, &self.database.declarations.load());
-        if self.lookout.catalog_stale || !self.lookout.private.as_ref().is_none_or(declared) {
-            questions.push((Question::Catalog, CATALOG_QUERY));
-        }
+        // One after the other: in which encoding the catalog comes is known with the scope.
+        let (question, sql) = if !self.lookout.scope_known {
+            (Question::Scope, SCOPE_QUERY)
+        } else if !self.lookout.catalog_stale && self.lookout.private.as_ref().is_none_or(declared) {
+            return false;
+        } else if self.foreign().is_none() {
+            (Question::Catalog, CATALOG_QUERY)
+        } else {
+            (Question::CatalogInAscii, CATALOG_QUERY_ASCII.as_str())
+        };
+        self.lookout.tries += 1;
         let out = self.to_server.tail();
-        for (question, sql) in questions {
-            self.lookout.asking.push(question);
-            if extended || self.extended_open {
-                // One whose Parse went well and whose Execute failed is still there: statements outlive a rolled-back transaction.
-                compose::close(out, b'S', NAME);
-                compose::parse(out, NAME, sql.as_bytes(), std::iter::empty());
-                compose::bind_plain(out, NAME, NAME);
-                compose::execute(out, NAME, 0);
-                compose::close(out, b'P', NAME);
-                compose::close(out, b'S', NAME);
-                compose::bare(out, b'H');
-                self.extended_open = true;
-                self.replies
-                    .extend([Reply::Own(b'3'), Reply::Own(b'1'), Reply::Own(b'2')]);
-                self.replies
-                    .extend([Reply::OwnRows(question), Reply::Own(b'3'), Reply::Own(b'3')]);
-            } else {
-                compose::query(out, sql.as_bytes());
-                self.replies.push_back(Reply::OwnQuery(question));
-            }
+        self.lookout.asking = Some(question);
+        if !extended && !self.extended_open {
+            compose::query(out, sql.as_bytes());
+            self.replies.push_back(Reply::OwnQuery(question));
+            return true;
         }
-        self.lookout.is_asking()
+        // One whose Parse went well and whose Execute failed is still there: statements outlive a rolled-back transaction.
+        compose::close(out, b'S', NAME);
+        compose::parse(out, NAME, sql.as_bytes(), std::iter::empty());
+        compose::bind_plain(out, NAME, NAME);
+        compose::execute(out, NAME, 0);
+        compose::close(out, b'P', NAME);
+        compose::close(out, b'S', NAME);
+        self.replies
+            .extend([Reply::Own(b'3'), Reply::Own(b'1'), Reply::Own(b'2')]);
+        self.replies
+            .extend([Reply::OwnRows(question), Reply::Own(b'3'), Reply::Own(b'3')]);
+        if self.extended_open {
+            compose::bare(out, b'H');
+        } else {
+            compose::bare(out, b'S');
+            self.replies.push_back(Reply::OwnSync);
+        }
+        true
     }
 
     /// A row of an answer.
@@ -199,6 +262,8 @@ impl Session {
                 self.settings.style.extra_float_digits = probe.extra_float_digits;
                 self.settings.style.date_style = probe.date_style;
                 self.settings.style.time_zone = probe.time_zone;
+                self.settings.client_encoding = ClientEncoding::of(probe.client_encoding.as_bytes());
+                self.settings.standard_conforming_strings = probe.standard_conforming_strings;
                 if probe.temp_relations != self.lookout.temp_relations
                     || probe.temp_relations && self.lookout.private.is_none()
                 {
@@ -207,11 +272,14 @@ impl Session {
                 }
                 self.lookout.temp_relations = probe.temp_relations;
             }),
-            Question::Catalog => self
-                .lookout
-                .builder
-                .get_or_insert_with(|| SnapshotBuilder::new(self.database.declarations.load_full()))
-                .row(&values),
+            Question::Catalog | Question::CatalogInAscii => {
+                let new = || SnapshotBuilder::new(self.database.declarations.load_full());
+                let builder = self.lookout.builder.get_or_insert_with(new);
+                match question {
+                    Question::CatalogInAscii => builder.row_in_ascii(&values),
+                    _ => builder.row(&values),
+                }
+            }
         };
         if let Err(fault) = taken {
             tracing::error!(session = %self.origin.session_id, "unexpected answer about the catalog: {fault}");
@@ -222,12 +290,15 @@ impl Session {
 
     /// An answer is complete (or failed: then what was asked stays unknown).
     pub(super) fn answered(&mut self, question: Question, complete: bool) {
-        self.lookout.asking.retain(|q| *q != question);
+        self.lookout.asking = None;
         if !complete {
             self.lookout.failed = true;
             self.lookout.builder = None;
-        } else if question == Question::Catalog
-            && let Some(builder) = self.lookout.builder.take()
+        } else if question == Question::Scope {
+            if self.lookout.scope_known {
+                self.lookout.tries = 0;
+            }
+        } else if let Some(builder) = self.lookout.builder.take()
             && !self.lookout.failed
         {
             let shared = self.database.catalog.load();
@@ -239,7 +310,52 @@ impl Session {
                 declarations: self.database.declarations.load_full(),
             });
             self.lookout.catalog_stale = false;
+            self.lookout.tries = 0;
         }
+    }
+
+    /// The server's error in a question that ends with a ReadyForQuery of its own.
+    pub(super) fn question_failed(&mut self, fields: &[(u8, &[u8])]) {
+        let sqlstate = sqlstate_of(fields);
+        let shown = String::from_utf8_lossy(&sqlstate);
+        tracing::warn!(session = %self.origin.session_id, sqlstate = %shown, "a question about names failed");
+        let mut frame = BytesMut::new();
+        compose::fields(&mut frame, b'E', &sanitised(fields));
+        self.lookout.fault = Some(Fault::Error { sqlstate, frame });
+    }
+
+    /// An error of the client's own made the server discard the questions up to their Sync.
+    pub(super) fn question_lost(&mut self) {
+        self.lookout.fault = Some(Fault::Told);
+    }
+
+    /// ReadyForQuery behind the questions: the message that waited is offered again, or the questions are asked again, or the error is the message's own.
+    pub(super) fn questions_over(&mut self, ready: &[u8]) {
+        self.lookout.failed |= self.lookout.asking.take().is_some();
+        let simple = self.parked.as_ref().is_some_and(|(tag, _)| *tag == b'Q');
+        match self.lookout.fault.take() {
+            None => {}
+            Some(Fault::Error { sqlstate, .. })
+                if self.transaction == b'I' && self.lookout.tries < TRIES && !Fault::lasts(&sqlstate) =>
+            {
+                self.lookout.failed = false;
+                if self.ask(!simple) {
+                    return;
+                }
+            }
+            Some(Fault::Error { sqlstate, frame }) if Fault::is_anyones(&sqlstate) => {
+                self.emit(&frame);
+                if simple {
+                    self.parked = None;
+                    self.to_client.put(ready);
+                } else {
+                    self.refused = true;
+                }
+            }
+            Some(Fault::Error { .. }) => {}
+            Some(Fault::Told) => self.refused = true,
+        }
+        self.unpark();
     }
 
     /// Offers the message again that waited for the answers.
@@ -252,6 +368,10 @@ impl Session {
         }
         // It counts for the message that waited, which may have been discarded: the next one asks again.
         self.lookout.take_failed();
+        if !self.lookout.is_asking() {
+            self.lookout.asked_enough();
+            self.lookout.tries = 0;
+        }
     }
 
     /// Keeps a message until the answers are there.

@@ -1,5 +1,6 @@
 //! Messages from the server, each matched with what it owes.
 
+use super::errors::sqlstate_of;
 use super::refuse::Refuse;
 use super::state::{Expect, Question, Reply};
 use super::{Phase, Session, Stream};
@@ -116,7 +117,7 @@ impl Session {
         }
         let result = match tag {
             // A notice may quote a value ("identifier … will be truncated").
-            b'N' if self.hides_notices() => Ok(()),
+            b'N' if self.hides_notices() || self.is_about_a_question(frame) => Ok(()),
             b'N' | b'A' => {
                 self.to_client.put(frame);
                 Ok(())
@@ -152,6 +153,17 @@ impl Session {
         }
     }
 
+    /// Whether a notice is about one of pgward's own questions (`client_min_messages = debug`), and not of a server that is about to end.
+    fn is_about_a_question(&self, frame: &[u8]) -> bool {
+        let own = match self.replies.front() {
+            Some(Reply::OwnRows(_) | Reply::OwnQuery(_) | Reply::OwnSync) => true,
+            Some(Reply::Own(_)) => self.lookout.is_asking(),
+            _ => false,
+        };
+        let ends = |fields: Vec<(u8, &[u8])>| sqlstate_of(&fields).starts_with(b"57");
+        own && !read::error_fields(&frame[HEADER..]).is_ok_and(ends)
+    }
+
     /// Anything but errors, notices and ReadyForQuery: by what the server owes.
     pub(super) fn answer(&mut self, tag: u8, frame: &[u8]) -> Result<(), Malformed> {
         let Some(reply) = self.replies.pop_front() else {
@@ -185,7 +197,9 @@ impl Session {
                 .running(tag, frame, running)?
                 .map(|running| Reply::Execute(Some(running))),
             Reply::Own(expected) if expected == tag => {
-                self.unpark();
+                if !matches!(self.replies.back(), Some(Reply::OwnSync)) {
+                    self.unpark();
+                }
                 None
             }
             Reply::OwnCompanion { last } if matches!(tag, b'C' | b'I') => {
@@ -316,11 +330,14 @@ impl Session {
         self.copy_in = false;
         self.withheld = None;
         let own = match self.replies.pop_front() {
-            Some(Reply::OwnQuery(_)) => true,
+            Some(Reply::OwnQuery(_) | Reply::OwnSync) => true,
             Some(Reply::Query(_) | Reply::FunctionCall | Reply::Sync) => false,
             _ => return Err(Self::unexpected(b'Z')),
         };
-        self.statement_taken &= !self.replies.is_empty();
+        if self.replies.is_empty() {
+            self.statement_taken = false;
+            self.lookout.settle();
+        }
         if ended {
             self.forget_portals();
             if !own {
@@ -328,11 +345,7 @@ impl Session {
             }
         }
         if own {
-            if let Some(Reply::OwnQuery(_)) = self.replies.front() {
-                return Ok(());
-            }
-            self.lookout.give_up();
-            self.unpark();
+            self.questions_over(frame);
         } else {
             self.to_client.put(frame);
             self.mute = false;

@@ -257,6 +257,8 @@ pub(super) struct Refused {
 pub(super) enum Question {
     Scope,
     Catalog,
+    /// For a connection whose encoding isn't UTF-8.
+    CatalogInAscii,
 }
 
 /// What the server owes, in order.
@@ -296,6 +298,8 @@ pub(super) enum Reply {
     OwnRows(Question),
     /// The same as a simple query, with its ReadyForQuery.
     OwnQuery(Question),
+    /// ReadyForQuery after the Sync behind pgward's own questions.
+    OwnSync,
     /// ReadyForQuery after Sync.
     Sync,
     /// Everything that a Query answers, up to ReadyForQuery. Empty where nothing has to be followed.

@@ -9,14 +9,14 @@ fn ready(raw: &mut Raw, n: usize) -> Vec<Message> {
     (0..n).flat_map(|_| raw.until_ready()).collect()
 }
 
-fn bind<'a>(portal: &'a str, statement: &'a str) -> Send<'a> {
+pub(crate) fn bind<'a>(portal: &'a str, statement: &'a str) -> Send<'a> {
     Bind(portal, statement, vec![], vec![], vec![])
 }
 
 /// Twice, so that no result column names its table.
-const MASKED_TWICE: &str = "SELECT name FROM customers UNION ALL SELECT name FROM customers";
+pub(crate) const MASKED_TWICE: &str = "SELECT name FROM customers UNION ALL SELECT name FROM customers";
 
-fn parse<'a>(name: &'a str, sql: &'a str) -> Send<'a> {
+pub(crate) fn parse<'a>(name: &'a str, sql: &'a str) -> Send<'a> {
     Parse(name, sql, vec![])
 }
 
@@ -25,10 +25,10 @@ static LONG: LazyLock<String> = LazyLock::new(|| format!("{}a", "s".repeat(63)))
 static LONG_OTHER: LazyLock<String> = LazyLock::new(|| format!("{}b", "s".repeat(63)));
 
 /// What is sent, up to the answers that are waited for before the next flight.
-type Flights<'a> = Vec<(&'a str, Vec<Vec<Send<'a>>>)>;
+pub(crate) type Flights<'a> = Vec<(&'a str, Vec<Vec<Send<'a>>>)>;
 
 /// No flight shows a masked handler a secret.
-fn shows_nothing(flights: &Flights<'_>) {
+pub(crate) fn shows_nothing(flights: &Flights<'_>) {
     let world = world();
     let mut leaks = Vec::new();
     for (what, flights) in flights {

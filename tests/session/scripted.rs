@@ -328,20 +328,6 @@ impl Scripted {
     pub fn answer_scope(&mut self) {
         let asked = tags(&self.to_server());
         let mut answer = BytesMut::new();
-        let row = |answer: &mut BytesMut| {
-            data_row(
-                answer,
-                &[
-                    Some(br#"["pg_catalog","public"]"#),
-                    None,
-                    Some(b"hex"),
-                    Some(b"1"),
-                    Some(b"false"),
-                    Some(b"ISO, MDY"),
-                    Some(b"UTC"),
-                ],
-            )
-        };
         match asked.as_str() {
             "Q" => {
                 row_description(
@@ -354,25 +340,54 @@ impl Scripted {
                         ("e", 0, 0, 25),
                         ("f", 0, 0, 25),
                         ("g", 0, 0, 25),
+                        ("h", 0, 0, 25),
+                        ("i", 0, 0, 25),
                     ],
                 );
-                row(&mut answer);
+                scope_row(&mut answer);
                 message(&mut answer, b'C', b"SELECT 1\0");
                 message(&mut answer, b'Z', b"I");
             }
-            "CPBECCH" => {
+            "CPBECCH" | "CPBECCS" => {
                 message(&mut answer, b'3', b"");
                 message(&mut answer, b'1', b"");
                 message(&mut answer, b'2', b"");
-                row(&mut answer);
+                scope_row(&mut answer);
                 message(&mut answer, b'C', b"SELECT 1\0");
                 message(&mut answer, b'3', b"");
                 message(&mut answer, b'3', b"");
+                if asked.ends_with('S') {
+                    message(&mut answer, b'Z', b"I");
+                }
             }
             other => panic!("not a question about the scope: {other}"),
         }
         self.server(&answer);
     }
+}
+
+/// The answer to the question about the scope.
+pub fn scope_row(out: &mut BytesMut) {
+    scope_row_in(out, "UTF8");
+}
+
+/// The same of a connection with this client encoding.
+pub fn scope_row_in(out: &mut BytesMut, encoding: &str) {
+    data_row(
+        out,
+        &[
+            // ["pg_catalog","public"]
+            Some(b"5b2270675f636174616c6f67222c227075626c6963225d"),
+            None,
+            Some(b"hex"),
+            Some(b"1"),
+            Some(b"false"),
+            Some(b"ISO, MDY"),
+            Some(b"UTC"),
+            Some(encoding.as_bytes()),
+            Some(b"on"),
+        ],
+    );
 }
 
 /// Appends a frame.

@@ -91,14 +91,17 @@ pub fn log_in(how: u8) -> Vec<Vec<u8>> {
 }
 
 /// The answer to the question about names: rows as a simple query's.
-pub const SCOPE: [Option<&[u8]>; 7] = [
-    Some(br#"["pg_catalog","public"]"#),
+pub const SCOPE: [Option<&[u8]>; 9] = [
+    // ["pg_catalog","public"]
+    Some(b"5b2270675f636174616c6f67222c227075626c6963225d"),
     None,
     Some(b"hex"),
     Some(b"1"),
     Some(b"false"),
     Some(b"ISO, MDY"),
     Some(b"UTC"),
+    Some(b"UTF8"),
+    Some(b"on"),
 ];
 
 fn statements(sql: &[u8]) -> Vec<Statement> {

@@ -1,6 +1,7 @@
 //! Rows of the catalog query → [`Snapshot`].
 
-use super::{CATALOG_COLUMNS, Declarations, read_marker, text};
+use super::expressions::tagged_columns;
+use super::{CATALOG_COLUMNS, Declarations, json_in_ascii, read_marker, text};
 use crate::plan::names::NameSet;
 use crate::plan::schema::{
     Column, ColumnName, Declaration, Mode, ProtectedColumn, Relation, RelationKind, RelationName, Snapshot, UniqueKey,
@@ -38,7 +39,8 @@ struct DraftKey {
 
 enum KeyColumn {
     Attribute(i16),
-    Tag(Arc<str>),
+    /// The column's equality tag.
+    Tag(i16),
     /// An expression that is none of pgward's: the index is of no use for ON CONFLICT (columns).
     Other,
 }
@@ -137,22 +139,15 @@ impl SnapshotBuilder {
             }
             "i" => self.parents.push((number(first, "child")?, number(second, "parent")?)),
             "k" => {
-                let definitions: Vec<String> = match fifth {
-                    Some(json) => serde_json::from_str(text(Some(json), "index definition")?)
-                        .map_err(|_| "the columns of an index are not a JSON array of strings".to_owned())?,
-                    None => Vec::new(),
-                };
+                let tree = fifth.map(|tree| text(Some(tree), "index expressions")).transpose()?;
+                let mut expressions = tree.map(tagged_columns).unwrap_or_default().into_iter();
                 let mut columns = Vec::new();
-                for (position, attnum) in text(fourth, "index columns")?
+                for attnum in text(fourth, "index columns")?
                     .split(' ')
                     .take(number(second, "number of key columns")?)
-                    .enumerate()
                 {
                     columns.push(match number(Some(attnum.as_bytes()), "key attnum")? {
-                        0 => match definitions.get(position).and_then(|definition| tag_column(definition)) {
-                            Some(column) => KeyColumn::Tag(Arc::from(column)),
-                            None => KeyColumn::Other,
-                        },
+                        0 => expressions.next().flatten().map_or(KeyColumn::Other, KeyColumn::Tag),
                         attnum => KeyColumn::Attribute(attnum),
                     });
                 }
@@ -177,6 +172,16 @@ impl SnapshotBuilder {
             _ => return Err("a catalog row of an unknown kind".into()),
         }
         Ok(())
+    }
+
+    /// The same for a row of [`CATALOG_QUERY_ASCII`](super::CATALOG_QUERY_ASCII).
+    pub fn row_in_ascii(&mut self, row: &[Option<&[u8]>]) -> Result<(), String> {
+        let &[row] = row else {
+            return Err(format!("a catalog row in ASCII has {} columns, not one", row.len()));
+        };
+        let values: Vec<Option<String>> = json_in_ascii(row, "catalog row")?;
+        let values: Vec<Option<&[u8]>> = values.iter().map(|v| v.as_deref().map(str::as_bytes)).collect();
+        self.row(&values)
     }
 
     /// The snapshot, with a new version number.
@@ -464,8 +469,8 @@ fn unique_key(key: &DraftKey, relation: &Relation) -> Option<UniqueKey> {
     for column in &key.columns {
         columns.push(match column {
             KeyColumn::Attribute(attnum) => relation.columns.iter().find(|c| c.attnum == *attnum)?.name.clone(),
-            KeyColumn::Tag(name) => {
-                let column = relation.column(name)?;
+            KeyColumn::Tag(attnum) => {
+                let column = relation.columns.iter().find(|c| c.attnum == *attnum)?;
                 column.stored_sealed.then(|| column.name.clone())?
             }
             KeyColumn::Other => return None,
@@ -476,32 +481,6 @@ fn unique_key(key: &DraftKey, relation: &Relation) -> Option<UniqueKey> {
         columns,
         constraint: key.constraint,
     })
-}
-
-/// The column in an expression over an equality tag, in every form that `pg_get_indexdef` prints: `SUBSTRING(email FROM 11 FOR 16)` (since
-/// PostgreSQL 14), `"substring"((email)::bytea, 11, 16)` (before, or where it was written as a call).
-pub(super) fn tag_column(expression: &str) -> Option<String> {
-    let mut expression = expression.trim();
-    while let Some(inner) = expression.strip_prefix('(').and_then(|e| e.strip_suffix(')')) {
-        expression = inner;
-    }
-    let inner = if let Some(rest) = expression.strip_prefix("SUBSTRING(") {
-        rest.strip_suffix(" FROM 11 FOR 16)")?
-    } else {
-        let rest = expression.strip_prefix("pg_catalog.").unwrap_or(expression);
-        rest.strip_prefix("\"substring\"(")?.strip_suffix(", 11, 16)")?
-    };
-    let inner = match inner.strip_prefix('(') {
-        Some(cast) => cast.strip_suffix(")::bytea")?,
-        None => inner,
-    };
-    match inner.strip_prefix('"') {
-        Some(quoted) => {
-            let name = quoted.strip_suffix('"')?.replace("\"\"", "\u{0}");
-            (!name.contains('"')).then(|| name.replace('\u{0}', "\""))
-        }
-        None => (!inner.is_empty() && inner.chars().all(is_identifier_char)).then(|| inner.to_owned()),
-    }
 }
 
 fn is_identifier_char(c: char) -> bool {

@@ -1,4 +1,4 @@
-use super::builder::tag_column;
+use super::expressions::tagged_columns;
 use super::*;
 use crate::plan::schema::{Column, ColumnId, ColumnName, KeyDomain, Mode, Relation, Snapshot};
 
@@ -38,9 +38,9 @@ c|1|1|id|23|-1|nd|~
 c|1|2|email|99|-1|n|pgward: character varying(320)
 c|1|4|name|25|-1||~
 r|2|~|customers_email_key|public|i|~|~
-k|1|1|customers_email_key|0|[\"SUBSTRING(email FROM 11 FOR 16)\"]|~|~
+k|1|1|customers_email_key|0|({FUNCEXPR :funcid 2012 :args ({VAR :varno 1 :varattno 2 :varlevelsup 0} {CONST :consttype 23 :constvalue 4 [ 11 0 0 0 0 0 0 0 ]} {CONST :consttype 23 :constvalue 4 [ 16 0 0 0 0 0 0 0 ]})})|~|~
 k|1|1|customers_pkey|1|~|c|~
-k|1|1|customers_lower|0|[\"lower(name)\"]|~|~
+k|1|1|customers_lower|0|({FUNCEXPR :funcid 870 :args ({VAR :varno 1 :varattno 4 :varlevelsup 0})})|~|~
 r|3|~|customers_2020|public|r|~|~
 i|3|1|~|~|~|~|~
 r|4|~|people|public|v|~|~
@@ -265,6 +265,24 @@ fn the_fingerprint_depends_on_content_and_not_on_order() {
 }
 
 #[test]
+fn rows_in_ascii_say_the_same() {
+    let declared = declarations(vec![declare("customers", "email", Mode::Eq)]);
+    let rows = ROWS.replace("orders", "수업 \"%\"");
+    let mut builder = SnapshotBuilder::new(declared.clone());
+    for line in rows.lines() {
+        let values: Vec<Option<&str>> = line.split('|').map(|value| (value != "~").then_some(value)).collect();
+        let row = hex::encode(serde_json::to_vec(&values).unwrap());
+        assert!(builder.row_in_ascii(&[Some(&row.as_bytes()[..row.len() - 2])]).is_err());
+        builder.row_in_ascii(&[Some(row.as_bytes())]).expect("a good row");
+    }
+    assert!(builder.row_in_ascii(&[None]).is_err());
+    assert!(builder.row_in_ascii(&[]).is_err());
+    let (ascii, usual) = (builder.finish(), build_from(&rows, declared));
+    assert_eq!(ascii.relations, usual.relations);
+    assert_eq!(ascii.fingerprint, usual.fingerprint);
+}
+
+#[test]
 fn rows_that_do_not_fit_are_errors() {
     let good: [Option<&[u8]>; 8] = [
         Some(b"r"),
@@ -293,26 +311,93 @@ fn rows_that_do_not_fit_are_errors() {
     }
 }
 
+/// `substring(…)` of an expression, as `pg_index.indexprs` holds it.
+fn substring(function: &str, of: &str, from: &str, length: &str) -> String {
+    let constant = |value: &str| {
+        format!(
+            "{{CONST :consttype 23 :consttypmod -1 :constcollid 0 :constlen 4 :constbyval true :constisnull false :location 50 :constvalue 4 [ {value} ]}}"
+        )
+    };
+    format!(
+        "{{FUNCEXPR :funcid {function} :funcresulttype 17 :funcretset false :funcvariadic false :funcformat 3 :funccollid 0 :inputcollid 0 \
+         :args ({of} {} {}) :location 29}}",
+        constant(from),
+        constant(length)
+    )
+}
+
 #[test]
-fn tag_expressions_in_every_form_that_servers_print() {
-    for (expression, expected) in [
-        ("SUBSTRING(email FROM 11 FOR 16)", Some("email")),
-        ("SUBSTRING((email)::bytea FROM 11 FOR 16)", Some("email")),
-        ("\"substring\"((email)::bytea, 11, 16)", Some("email")),
-        ("\"substring\"(email, 11, 16)", Some("email")),
-        ("(\"substring\"((email)::bytea, 11, 16))", Some("email")),
-        ("SUBSTRING(\"E \"\"mail\" FROM 11 FOR 16)", Some("E \"mail")),
-        ("SUBSTRING(\"전자\" FROM 11 FOR 16)", Some("전자")),
-        ("SUBSTRING(email FROM 11 FOR 15)", None),
-        ("SUBSTRING(email FROM 1 FOR 16)", None),
-        ("SUBSTRING(lower(email) FROM 11 FOR 16)", None),
-        ("SUBSTRING((a || b) FROM 11 FOR 16)", None),
-        ("SUBSTRING(\"a\" || \"b\" FROM 11 FOR 16)", None),
-        ("lower(email)", None),
-        ("SUBSTRING( FROM 11 FOR 16)", None),
-        ("", None),
+fn expressions_over_a_tag_are_told_from_all_others() {
+    const ELEVEN: &str = "11 0 0 0 0 0 0 0";
+    const SIXTEEN: &str = "16 0 0 0 0 0 0 0";
+    let email = "{VAR :varno 1 :varattno 2 :vartype 81099 :vartypmod -1 :varcollid 0 :varlevelsup 0 :varnosyn 1 :varattnosyn 2 :location 39}";
+    // As PostgreSQL 15 and 18 write them.
+    let sealed = format!("{{RELABELTYPE :arg {email} :resulttype 17 :resulttypmod -1 :relabelformat 2 :location -1}}");
+    let newer = "{VAR :varno 1 :varattno 12 :vartype 16386 :vartypmod -1 :varcollid 0 :varnullingrels (b) :varlevelsup 0 :varreturningtype 0 \
+                 :varnosyn 1 :varattnosyn 12 :location -1}";
+    let tag = substring("2012", &sealed, ELEVEN, SIXTEEN);
+    for (expressions, expected) in [
+        (format!("({tag})"), vec![Some(2)]),
+        (
+            format!("({})", substring("2012", email, ELEVEN, SIXTEEN)),
+            vec![Some(2)],
+        ),
+        (
+            format!("({})", substring("2012", newer, ELEVEN, SIXTEEN)),
+            vec![Some(12)],
+        ),
+        // The other byte order.
+        (
+            format!("({})", substring("2012", email, "0 0 0 11", "0 0 0 16")),
+            vec![Some(2)],
+        ),
+        // Other functions, other places, other relations, an expression inside.
+        (format!("({})", substring("2085", &sealed, ELEVEN, SIXTEEN)), vec![None]),
+        (format!("({})", substring("2012", &sealed, ELEVEN, ELEVEN)), vec![None]),
+        (
+            format!("({})", substring("2012", &sealed, "1 0 0 0 0 0 0 0", SIXTEEN)),
+            vec![None],
+        ),
+        (
+            format!("({})", substring("2012", &sealed, "11 1 0 0 0 0 0 0", SIXTEEN)),
+            vec![None],
+        ),
+        (
+            format!(
+                "({})",
+                substring("2012", &sealed.replace(":varno 1", ":varno 2"), ELEVEN, SIXTEEN)
+            ),
+            vec![None],
+        ),
+        (
+            format!(
+                "({})",
+                substring(
+                    "2012",
+                    &sealed.replace(":resulttype 17", ":resulttype 25"),
+                    ELEVEN,
+                    SIXTEEN
+                )
+            ),
+            vec![None],
+        ),
+        (format!("({})", substring("2012", &tag, ELEVEN, SIXTEEN)), vec![None]),
+        (email.to_owned(), vec![]),
+        // Each at its place; names may hold anything behind a backslash.
+        (
+            format!(
+                "({{XMLEXPR :op 1 :name \\}}\\)a\\\\ :arg_names (\"a\\ b\" \"\\(\")}} {tag} {{OPEXPR :args ({sealed})}} {tag})"
+            ),
+            vec![None, Some(2), None, Some(2)],
+        ),
+        (format!("({})", "{A :a ".repeat(40)), vec![]),
+        ("(".repeat(100_000), vec![]),
+        (String::new(), vec![]),
     ] {
-        assert_eq!(tag_column(expression).as_deref(), expected, "{expression}");
+        assert_eq!(tagged_columns(&expressions), expected, "{expressions}");
+    }
+    for end in 0..tag.len() {
+        assert_eq!(tagged_columns(&format!("({}", &tag[..end])), [], "{end}");
     }
 }
 
@@ -342,32 +427,40 @@ fn markers_round_trip_and_keep_the_application_s_comment() {
 
 #[test]
 fn the_scope_row_is_read_whole_or_not_at_all() {
+    let schemas = hex::encode(r#"["pg_temp_3","pg_catalog","My \"Schémä\""]"#);
     let row: [Option<&[u8]>; SCOPE_COLUMNS] = [
-        Some(br#"["pg_temp_3","pg_catalog","My \"Schema\""]"#),
+        Some(schemas.as_bytes()),
         Some(b"pg_temp_3"),
         Some(b"escape"),
         Some(b"-3"),
         Some(b"true"),
         Some(b"SQL, DMY"),
         Some(b"Asia/Seoul"),
+        Some(b"LATIN1"),
+        Some(b"off"),
     ];
     let probe = ScopeProbe::parse(&row).expect("good");
     assert_eq!(
         probe.scope.schemas.iter().map(|s| &**s).collect::<Vec<_>>(),
-        ["pg_temp_3", "pg_catalog", "My \"Schema\""]
+        ["pg_temp_3", "pg_catalog", "My \"Schémä\""]
     );
     assert_eq!(probe.scope.temp_schema.as_deref(), Some("pg_temp_3"));
     assert!(!probe.bytea_hex && probe.temp_relations && probe.extra_float_digits == -3);
     assert_eq!((&*probe.date_style, &*probe.time_zone), ("SQL, DMY", "Asia/Seoul"));
-    assert!(ScopeProbe::parse(&row[..6]).is_err());
+    assert!(probe.client_encoding == "LATIN1" && !probe.standard_conforming_strings);
+    assert!(ScopeProbe::parse(&row[..8]).is_err());
     for (at, value) in [
         (0, Some(&b"{a}"[..])),
+        (0, Some(&b"5b225d"[..])),
+        (0, Some(&b"5b5"[..])),
         (0, None),
         (2, Some(&b"base64"[..])),
         (3, Some(&b"x"[..])),
         (4, None),
         (5, None),
         (6, None),
+        (7, None),
+        (8, Some(&b"true"[..])),
     ] {
         let mut bad = row;
         bad[at] = value;

@@ -50,7 +50,7 @@ c|1|5|country|25|-1||~
 c|1|6|plain|25|-1||~
 c|1|7|late|25|-1||~
 r|2|~|people_email_key|public|i|~|~
-k|1|1|people_email_key|0|[\"SUBSTRING(email FROM 11 FOR 16)\"]|~|~
+k|1|1|people_email_key|0|({FUNCEXPR :funcid 2012 :args ({VAR :varno 1 :varattno 2 :varlevelsup 0} {CONST :consttype 23 :constvalue 4 [ 11 0 0 0 0 0 0 0 ]} {CONST :consttype 23 :constvalue 4 [ 16 0 0 0 0 0 0 0 ]})})|~|~
 k|1|1|people_pkey|1|~|c|~
 r|3|~|orders|public|r|~|~
 c|3|1|id|23|-1|nd|~
