@@ -11,6 +11,7 @@ mod classify;
 mod ddl;
 mod expr;
 mod from;
+mod grouping;
 pub mod introspect;
 mod lexer;
 pub mod literal;
@@ -28,6 +29,7 @@ pub mod script;
 pub mod source;
 #[cfg(test)]
 mod tests;
+mod with;
 mod words;
 mod write;
 
