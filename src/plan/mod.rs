@@ -242,6 +242,11 @@ fn statement(
             refuse_with(names_moved(), accesses, source.redact(&place.span)),
             Effects::default(),
         )
+    } else if touch.name && classify::may_fall_through(source, place, input, overlay, &class) {
+        (
+            refuse_with(falls_through(), Vec::new(), source.redact(&place.span)),
+            Effects::default(),
+        )
     } else if touch.any() {
         careful(source, place, input, overlay, &class, touch)
     } else {
@@ -546,6 +551,14 @@ fn names_moved() -> Refusal {
         "an earlier statement of the same message may change what the protected table's name means",
     )
     .hint("Send the statements in messages of their own, or write the table's name with its schema.")
+}
+
+fn falls_through() -> Refusal {
+    Refusal::unsupported(
+        Reason::Catalog,
+        "the name means a table that hides a protected one of the same name, which it would mean if that were dropped",
+    )
+    .hint("Write the table's name with its schema (pg_temp for a temporary table).")
 }
 
 fn limit(message: &str) -> Refusal {

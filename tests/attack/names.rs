@@ -1,7 +1,10 @@
 //! Attacks by names that mean something else as soon as a transaction ends, sent before its end is answered.
 
 use super::extended::{Flights, MASKED_TWICE, bind, parse, shows_nothing};
+use crate::support::raw::Raw;
 use crate::support::raw::Send::{self, *};
+use crate::support::raw::error;
+use crate::{secrets_in, shown};
 
 /// In which a name means a table without protected columns.
 const ELSEWHERE: [&str; 4] = [
@@ -10,7 +13,8 @@ const ELSEWHERE: [&str; 4] = [
     "CREATE TEMP TABLE customers (note text, name text) ON COMMIT DROP",
     "DO 'BEGIN SET LOCAL search_path = shadow; END'",
 ];
-const HARMLESS: &str = "SELECT note FROM customers";
+/// Makes pgward find out what names mean.
+const HARMLESS: &str = "SELECT 'customers'";
 
 /// Parse, Bind and Execute without Sync.
 fn run<'a>(sql: &'a str) -> [Send<'a>; 3] {
@@ -169,4 +173,56 @@ fn no_literal_is_read_by_settings_that_the_server_has_not_reported_yet() {
         ));
     }
     shows_nothing(&flights);
+}
+
+/// A name is resolved by the server when it has the table's lock: what it meant when pgward looked may be gone by then.
+#[test]
+fn no_name_falls_through_to_a_protected_table_when_what_hid_it_is_dropped() {
+    let world = crate::world();
+    let mut leaks = Vec::new();
+    for (make, schema, drop) in [
+        (
+            "CREATE TEMP TABLE customers (note text, name text)",
+            None,
+            "DROP OWNED BY CURRENT_USER",
+        ),
+        (
+            "CREATE SCHEMA IF NOT EXISTS ahead; CREATE TABLE ahead.customers (note text, name text); SET search_path = ahead, public",
+            Some("ahead"),
+            "DROP TABLE ahead.customers",
+        ),
+    ] {
+        let mut victim = Raw::connect(world.port, "masked", "app");
+        let mut dropper = Raw::connect(world.port, "masked", "app");
+        if schema.is_some() {
+            world
+                .cluster
+                .sql("app", "GRANT CREATE ON DATABASE app TO masked")
+                .expect("a right");
+        }
+        for sql in make.split("; ") {
+            let answer = victim.query(sql);
+            assert!(error(&answer).is_none(), "{sql}: {answer:?}");
+        }
+        let found = victim.rows("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()");
+        let schema = match schema {
+            Some(schema) => schema.to_owned(),
+            None => found[0][0].clone().expect("a name"),
+        };
+        // With its schema it can't mean another table.
+        let answer = victim.query(&format!("SELECT note || '' FROM {schema}.customers"));
+        assert!(error(&answer).is_none(), "{answer:?}");
+        dropper.query("BEGIN");
+        // The first may drop what is its own by name, both all that is theirs.
+        let dropped = dropper.query(drop);
+        assert!(error(&dropped).is_none(), "{dropped:?}");
+        victim.send(&[Query(MASKED_TWICE)]);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        dropper.query("COMMIT");
+        let text = shown(&victim.until_ready());
+        if !secrets_in(&text).is_empty() {
+            leaks.push(format!("{make}: {text}"));
+        }
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
 }
