@@ -226,3 +226,54 @@ fn no_name_falls_through_to_a_protected_table_when_what_hid_it_is_dropped() {
     }
     assert!(leaks.is_empty(), "{leaks:#?}");
 }
+
+/// The same with a column: a name in a subquery means one of the table outside if the table inside has none.
+#[test]
+fn no_column_falls_through_to_a_protected_one_outside() {
+    let world = crate::world();
+    world
+        .cluster
+        .sql("app", "GRANT CREATE ON DATABASE app TO masked")
+        .expect("a right");
+    let mut victim = Raw::connect(world.port, "masked", "app");
+    let mut dropper = Raw::connect(world.port, "masked", "app");
+    let answer = victim.query("CREATE SCHEMA own");
+    assert!(error(&answer).is_none(), "{answer:?}");
+    let mut leaks = Vec::new();
+    for sql in [
+        "SELECT (SELECT name || '' FROM own.t LIMIT 1) FROM customers",
+        "SELECT x.n FROM customers c, LATERAL (SELECT name || '' AS n FROM own.t) x",
+        "SELECT id FROM customers WHERE EXISTS (SELECT FROM own.t WHERE 1 / (CASE WHEN name LIKE 'Za%' THEN 0 ELSE 1 END) = 1)",
+        "SELECT ARRAY(SELECT phone FROM own.t) FROM customers",
+        "SELECT c::text FROM own.t, customers c",
+    ] {
+        for statement in [
+            "DROP TABLE IF EXISTS own.t",
+            "CREATE TABLE own.t (name text, phone text, c text)",
+            "INSERT INTO own.t VALUES ('own', 'own', 'own')",
+        ] {
+            let answer = victim.query(statement);
+            assert!(error(&answer).is_none(), "{answer:?}");
+        }
+        victim.query(HARMLESS);
+        dropper.query("BEGIN");
+        let dropped = dropper.query("ALTER TABLE own.t DROP COLUMN name, DROP COLUMN phone, DROP COLUMN c");
+        assert!(error(&dropped).is_none(), "{dropped:?}");
+        victim.send(&[Query(sql)]);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        dropper.query("COMMIT");
+        let text = shown(&victim.until_ready());
+        if !secrets_in(&text).is_empty() || text.contains("division by zero") {
+            leaks.push(format!("{sql}: {text}"));
+        }
+        // With the table's name it can't mean another column.
+        victim.query("ALTER TABLE own.t ADD name text, ADD phone text, ADD c text");
+        let qualified = sql
+            .replace("name", "t.name")
+            .replace("phone", "t.phone")
+            .replace("c::", "t.c::");
+        let answer = victim.query(&qualified);
+        assert!(error(&answer).is_none(), "{qualified}: {answer:?}");
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
