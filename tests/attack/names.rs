@@ -212,6 +212,17 @@ fn no_name_falls_through_to_a_protected_table_when_what_hid_it_is_dropped() {
         // With its schema it can't mean another table.
         let answer = victim.query(&format!("SELECT note || '' FROM {schema}.customers"));
         assert!(error(&answer).is_none(), "{answer:?}");
+        // Nor does a definition without a query read anything.
+        for sql in [
+            "ALTER TABLE customers ADD more int",
+            "CREATE TEMP TABLE IF NOT EXISTS customers (note text, name text)",
+        ] {
+            let answer = victim.query(sql);
+            assert!(error(&answer).is_none(), "{sql}: {answer:?}");
+        }
+        if drop.contains("ahead") {
+            victim.query("DROP TABLE pg_temp.customers");
+        }
         dropper.query("BEGIN");
         // The first may drop what is its own by name, both all that is theirs.
         let dropped = dropper.query(drop);
