@@ -9,36 +9,10 @@ mod tls;
 use pgward::cli::cluster::Auth;
 use std::path::Path;
 use std::process::Command;
-use support::{Options, World, text};
+use support::{Options, PEOPLE, World, text};
 
 /// Pinned, so that a failure is ours. Its libpq is 18.
 const PACKAGE: &str = "psycopg[binary]==3.3.9";
-
-const POLICY: &str = r#"
-[purposes.support]
-description = "answers customers"
-
-[groups.support]
-
-[handlers.app]
-kind = "service"
-groups = ["support"]
-purpose = "support"
-
-[[table]]
-name = "people"
-[table.columns.email]
-category = "email"
-mode = "eq"
-
-[[grant]]
-group = "support"
-purpose = "support"
-columns = ["public.people.email"]
-read = "clear"
-search = true
-write = true
-"#;
 
 #[test]
 fn wire_03_wire_04_wire_05_wire_06_libpq_18() {
@@ -47,11 +21,11 @@ fn wire_03_wire_04_wire_05_wire_06_libpq_18() {
         return;
     };
     let (mut world, authority) =
-        tls::protected_world_with_tls_on_both_sides("require", Auth::ScramSha256, "tls = \"require\"\n", POLICY);
+        tls::protected_world_with_tls_on_both_sides("require", Auth::ScramSha256, "tls = \"require\"\n", PEOPLE);
     world.serve();
     let clear = World::start(Options {
         auth: Auth::ScramSha256,
-        policy: POLICY.into(),
+        policy: PEOPLE.into(),
         ..Default::default()
     });
     let major = world.cluster.sql("app", "SHOW server_version_num").expect("a version");

@@ -9,43 +9,14 @@ use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::raw::{Message, Raw, Send, error};
-use support::{Options, World, http};
-
-const POLICY: &str = r#"
-[purposes.support]
-description = "answers customers"
-
-[groups.support]
-
-[handlers.app]
-kind = "service"
-groups = ["support"]
-purpose = "support"
-
-[handlers.other]
-kind = "service"
-groups = ["support"]
-purpose = "support"
-
-[[table]]
-name = "people"
-[table.columns.email]
-category = "email"
-mode = "eq"
-
-[[grant]]
-group = "support"
-purpose = "support"
-columns = ["public.people.email"]
-read = "clear"
-search = true
-write = true
-"#;
+use support::{Options, PEOPLE, World, http};
 
 /// A world whose server takes so many connections, with `people(id, email, note)` and `notes(id, note)` in it.
 fn world(connections: u32) -> World {
+    let other = "[handlers.other]\nkind = \"service\"\ngroups = [\"support\"]\npurpose = \"support\"\n";
+    let policy = PEOPLE.replace("[[table]]", &format!("{other}\n[[table]]"));
     let world = World::start(Options {
-        policy: format!("authentication_timeout_seconds = 20\nshutdown_grace_seconds = 2\n{POLICY}"),
+        policy: format!("authentication_timeout_seconds = 20\nshutdown_grace_seconds = 2\n{policy}"),
         roles: vec!["app", "other"],
         settings: vec![
             ("max_connections".into(), connections.to_string()),

@@ -4,7 +4,7 @@ use super::access::{Access, Use};
 use super::lexer::{Lexeme, LexemeKind, OtherString, continues_word};
 use super::names::NameSet;
 use super::overlay::Overlay;
-use super::schema::{Relation, Snapshot};
+use super::schema::{Column, Mode, Relation, RelationName, Snapshot};
 use super::script::{Effects, StatementKind};
 use super::source::{MAX_IDENTIFIER, Place, Source};
 use super::{PlanInput, calls, literal, words};
@@ -519,6 +519,46 @@ pub(super) fn needs_scope(source: &Source<'_>, place: &Place, input: &PlanInput<
             _ => None,
         };
         sensitive && schema.is_none_or(|schema| schema.starts_with("pg_temp"))
+    })
+}
+
+/// Whether an unqualified name in the statement means a table that hides one with values in clear. The server resolves it when it has the table's lock: if
+/// somebody drops or renames what hides, the statement gets the other one.
+pub(super) fn may_fall_through(
+    source: &Source<'_>,
+    place: &Place,
+    input: &PlanInput<'_>,
+    overlay: &Overlay,
+    class: &Class,
+) -> bool {
+    let snapshot = input.snapshot;
+    let tokens = source.all_tokens().get(place.tokens.clone()).unwrap_or(&[]);
+    // A definition reads rows where it has a query in it.
+    let reads = |verb| verb != Verb::Ddl || tokens.iter().any(|token| source.is_keyword(token, "AS"));
+    if !snapshot.holds_clear() || class.verb == Verb::Harmless || !reads(class.verb) {
+        return false;
+    }
+    let shows = |relation: &Relation| {
+        let in_clear = |c: &Column| c.protected.as_ref().is_some_and(|p| p.mode == Mode::None);
+        relation.touches_protected.is_some() || relation.columns.iter().any(in_clear)
+    };
+    tokens.iter().enumerate().any(|(index, token)| {
+        let name = source.name(token).filter(|name| is_sensitive(name, snapshot));
+        let qualified = index.checked_sub(1).and_then(|i| tokens.get(i));
+        let Some(name) = name.filter(|_| !qualified.is_some_and(|t| source.is_symbol(t, "."))) else {
+            return false;
+        };
+        let mut found = input.scope.schemas.iter().filter_map(|schema| {
+            let name = RelationName {
+                schema: schema.clone(),
+                name: Arc::from(&*name),
+            };
+            overlay.get(snapshot, &name)
+        });
+        let hides = found
+            .next()
+            .is_some_and(|r| !r.protected && r.touches_protected.is_none());
+        hides && found.any(|r| shows(r))
     })
 }
 

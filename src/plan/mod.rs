@@ -11,6 +11,7 @@ mod classify;
 mod ddl;
 mod expr;
 mod from;
+mod grouping;
 pub mod introspect;
 mod lexer;
 pub mod literal;
@@ -28,6 +29,7 @@ pub mod script;
 pub mod source;
 #[cfg(test)]
 mod tests;
+mod with;
 mod words;
 mod write;
 
@@ -238,6 +240,11 @@ fn statement(
         let accesses = classify::accesses(source, place, input, overlay);
         (
             refuse_with(names_moved(), accesses, source.redact(&place.span)),
+            Effects::default(),
+        )
+    } else if touch.name && classify::may_fall_through(source, place, input, overlay, &class) {
+        (
+            refuse_with(falls_through(), Vec::new(), source.redact(&place.span)),
             Effects::default(),
         )
     } else if touch.any() {
@@ -544,6 +551,14 @@ fn names_moved() -> Refusal {
         "an earlier statement of the same message may change what the protected table's name means",
     )
     .hint("Send the statements in messages of their own, or write the table's name with its schema.")
+}
+
+fn falls_through() -> Refusal {
+    Refusal::unsupported(
+        Reason::Catalog,
+        "the name means a table that hides a protected one of the same name, which it would mean if that were dropped",
+    )
+    .hint("Write the table's name with its schema (pg_temp for a temporary table).")
 }
 
 fn limit(message: &str) -> Refusal {

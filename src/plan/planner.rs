@@ -200,11 +200,36 @@ impl<'a> Planner<'a> {
         }
         match idents {
             [] => Ok(Resolved::Unknown),
-            [column] => self.resolve_unqualified(&ident_name(column)),
+            [column] => {
+                let name = ident_name(column);
+                let resolved = self.resolve_unqualified(&name)?;
+                if matches!(&resolved, Resolved::Column(field) if !field.lineage.is_protected()) {
+                    self.note_hidden(&name);
+                }
+                Ok(resolved)
+            }
             [.., schema, table, column] => {
                 self.resolve_qualified(Some(&ident_name(schema)), &ident_name(table), &ident_name(column))
             }
             [table, column] => self.resolve_qualified(None, &ident_name(table), &ident_name(column)),
+        }
+    }
+
+    /// The server resolves names when it has the tables' locks: if somebody drops a column just then, its name means the one outside that it hid, or the
+    /// whole row of a table so called. Where that is in clear, it counts as read.
+    fn note_hidden(&mut self, name: &str) {
+        let rows = self.levels.iter().flat_map(|level| &level.items);
+        let rows = rows.filter(|item| item.name.as_deref() == Some(name));
+        let columns = self.levels.iter().flat_map(|level| level.unqualified(name));
+        let hidden: Vec<ColumnRef> = columns
+            .chain(rows.flat_map(|item| &item.fields))
+            .filter_map(|field| match &field.lineage {
+                Lineage::Stored { column, .. } if column.mode == Mode::None => Some(column.clone()),
+                _ => None,
+            })
+            .collect();
+        for column in hidden {
+            self.access(&column, Use::Read, true);
         }
     }
 

@@ -1,17 +1,17 @@
 //! SELECT: what its FROM list brings, what its target list gives, what its clauses search.
 
+use super::grouping::ordinal;
 use super::operand::Operand;
-use super::planner::{Goal, KnownCte, Outcome, Planner, Resolved, name_parts, refuse, refuse_move};
+use super::planner::{Goal, Outcome, Planner, Resolved, name_parts, refuse, refuse_move};
 use super::refusal::{Reason, Refusal};
 use super::schema::{ColumnRef, Mode};
 use super::scope::{Field, Level, Lineage, Star};
 use super::script::Transform;
-use super::source::{byte_span, ident_name, quote_ident};
+use super::source::{byte_span, ident_name};
 use super::words;
 use sqlparser::ast::{
-    Cte, Distinct, Expr, GroupByExpr, LimitClause, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Value, WildcardAdditionalOptions,
-    With,
+    Expr, LimitClause, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, WildcardAdditionalOptions,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -90,82 +90,13 @@ impl<'a> Planner<'a> {
 
     // ---- WITH ----
 
-    pub(super) fn with(&mut self, with: &With) -> Outcome<()> {
-        for (index, cte) in with.cte_tables.iter().enumerate() {
-            if cte.from.is_some() {
-                return Err(self.not_understood());
-            }
-            let later = self.later_ctes.len();
-            if with.recursive {
-                for next in with.cte_tables.iter().skip(index + 1) {
-                    self.later_ctes.push(ident_name(&next.alias.name).into_owned());
-                }
-            }
-            let name = ident_name(&cte.alias.name).into_owned();
-            let recursive = with.recursive && self.mentions(cte, &name);
-            let rows = if recursive {
-                self.recursive(cte, &name)?
-            } else {
-                // What a common table expression computes may reach the output: in doubt it is a read.
-                self.query(&cte.query, Goal::Output)?
-            };
-            self.later_ctes.truncate(later);
-            let item = self.derived(rows, Some(&cte.alias))?;
-            self.ctes.push(KnownCte { name, item });
-        }
-        Ok(())
-    }
-
-    fn mentions(&self, cte: &Cte, name: &str) -> bool {
-        let (Some(from), Some(to)) = (
-            byte_span(cte.alias.name.span),
-            byte_span(cte.closing_paren_token.0.span),
-        ) else {
-            return true;
-        };
-        self.source
-            .tokens(&(from.end..to.end))
-            .iter()
-            .any(|t| self.source.name(t).is_some_and(|n| n == name))
-    }
-
-    /// A recursive one: nothing protected may flow through it, since each round computes on what the last one gave.
-    fn recursive(&mut self, cte: &Cte, name: &str) -> Outcome<Rows> {
-        let SetExpr::SetOperation { left, right, .. } = &*cte.query.body else {
-            return Err(self.not_understood());
-        };
-        if cte.query.order_by.is_some() || cte.query.with.is_some() || cte.query.limit_clause.is_some() {
-            return Err(self.not_understood());
-        }
-        let first = self.body(left, None, Goal::Output, false)?;
-        self.refuse_recursion(&first)?;
-        let item = self.derived(first.clone(), Some(&cte.alias))?;
-        self.ctes.push(KnownCte {
-            name: name.to_owned(),
-            item,
-        });
-        let next = self.body(right, None, Goal::Output, false)?;
-        self.ctes.pop();
-        self.refuse_recursion(&next)?;
-        Ok(first)
-    }
-
-    fn refuse_recursion(&self, rows: &Rows) -> Outcome<()> {
-        match rows
-            .fields
-            .iter()
-            .find(|f| f.lineage.is_protected())
-            .map(|f| &f.lineage)
-        {
-            Some(Lineage::Stored { column, .. }) => Err(refuse(Reason::StatementKind, column)),
-            Some(_) => Err(self.not_understood()),
-            None => Ok(()),
-        }
-    }
-
-    // ---- bodies ----
-
-    fn body(&mut self, body: &SetExpr, order_by: Option<&OrderBy>, goal: Goal, by_tag: bool) -> Outcome<Rows> {
+    pub(super) fn body(
+        &mut self,
+        body: &SetExpr,
+        order_by: Option<&OrderBy>,
+        goal: Goal,
+        by_tag: bool,
+    ) -> Outcome<Rows> {
         match body {
             SetExpr::Select(select) => self.select(select, order_by, goal, by_tag),
             SetExpr::Query(query) => {
@@ -595,223 +526,6 @@ impl<'a> Planner<'a> {
     }
 
     // ---- GROUP BY, DISTINCT, ORDER BY ----
-
-    /// Plans the groups; sealed columns of the target list that are grouped by their tag are taken from the group. True if there are groups.
-    fn group_by(&mut self, select: &Select, targets: &mut [Target]) -> Outcome<bool> {
-        let exprs = match &select.group_by {
-            GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
-            _ => return Err(self.not_understood()),
-        };
-        let mut by_tag: Vec<ColumnRef> = Vec::new();
-        for expr in exprs {
-            let ordinal_field = match expr {
-                Expr::Value(value) => ordinal(&value.value).and_then(|n| targets.get(n)).cloned(),
-                Expr::Identifier(ident) if self.plain_column(expr)?.is_none() => {
-                    self.see(ident);
-                    let name = ident_name(ident);
-                    targets.iter().find(|t| *t.field.name == *name).cloned()
-                }
-                _ => None,
-            };
-            let (lineage, text) = match &ordinal_field {
-                Some(target) => (target.field.lineage.clone(), target.text.clone()),
-                None => match self.plain_column(expr)? {
-                    Some(field) => (field.lineage, None),
-                    None => {
-                        self.computed(expr, Goal::Condition, Reason::Expression)?;
-                        continue;
-                    }
-                },
-            };
-            match &lineage {
-                Lineage::Stored { column, .. } if column.mode == Mode::Eq => {
-                    let column = column.clone();
-                    self.search_equal(&column)?;
-                    match (ordinal_field, text) {
-                        (Some(_), Some(text)) => {
-                            let span = self.expr_span(expr).ok_or_else(|| self.not_understood())?;
-                            self.splice(
-                                span,
-                                super::script::Replacement::Text(format!("substring({text} from 11 for 16)")),
-                            );
-                        }
-                        (Some(_), None) => return Err(refuse(Reason::Expression, &column)),
-                        (None, _) => {
-                            let span = self.column_span(expr).ok_or_else(|| self.not_understood())?;
-                            self.tag(&span);
-                        }
-                    }
-                    by_tag.push(column);
-                }
-                Lineage::Stored { column, .. } if column.mode.is_sealed() => self.search_equal(&column.clone())?,
-                other => self.compute(&other.clone(), Goal::Condition, Reason::Expression)?,
-            }
-        }
-        for target in targets.iter_mut() {
-            let Lineage::Stored { column, .. } = &target.field.lineage else {
-                continue;
-            };
-            if !by_tag.iter().any(|c| c.id == column.id) {
-                continue;
-            }
-            let Some(span) = target.span.clone() else {
-                return Err(
-                    refuse(Reason::Expression, column).map_hint("Name the grouped columns instead of writing *.")
-                );
-            };
-            // Any value of the group will do: they are equal.
-            self.insert(span.start, "(pg_catalog.array_agg(");
-            let mut end = "))[1]".to_owned();
-            if !target.aliased {
-                end.push_str(" AS ");
-                end.push_str(&quote_ident(&target.field.name));
-            }
-            self.insert(span.end, end);
-            target.field.lineage = target.field.lineage.of_group();
-            target.text = None;
-        }
-        Ok(!exprs.is_empty())
-    }
-
-    fn distinct(&mut self, select: &Select, targets: &mut [Target], goal: Goal) -> Outcome<()> {
-        match &select.distinct {
-            None | Some(Distinct::All) => Ok(()),
-            Some(Distinct::On(exprs)) => {
-                for expr in exprs {
-                    let field = match expr {
-                        Expr::Value(value) => ordinal(&value.value)
-                            .and_then(|n| targets.get(n))
-                            .map(|t| (t.field.lineage.clone(), t.text.clone())),
-                        _ => None,
-                    };
-                    match field {
-                        Some((lineage, _)) => self.compute(&lineage, Goal::Condition, Reason::Expression)?,
-                        None => self.grouping_key(expr, targets)?,
-                    }
-                }
-                Ok(())
-            }
-            Some(Distinct::Distinct) => {
-                let mut by_tag = false;
-                for target in targets.iter() {
-                    match &target.field.lineage {
-                        Lineage::Stored { column, .. } if column.mode.is_sealed() => {
-                            let column = column.clone();
-                            self.search_equal(&column)?;
-                            by_tag |= column.mode == Mode::Eq;
-                        }
-                        Lineage::Stored { column, .. } => {
-                            let column = column.clone();
-                            self.access(&column, super::access::Use::Search, false);
-                        }
-                        Lineage::Unusable(name, why) => return Err(super::planner::unusable(name, why)),
-                        _ => {}
-                    }
-                }
-                if !by_tag {
-                    return Ok(());
-                }
-                let mut keys = Vec::with_capacity(targets.len());
-                for (index, target) in targets.iter_mut().enumerate() {
-                    match &target.field.lineage {
-                        Lineage::Stored { column, .. } if column.mode == Mode::Eq => match (&target.text, goal) {
-                            (Some(text), _) => keys.push(format!("substring({text} from 11 for 16)")),
-                            (None, _) => return Err(refuse(Reason::Expression, column)),
-                        },
-                        _ if target.opaque => return Err(self.not_understood()),
-                        _ => keys.push((index + 1).to_string()),
-                    }
-                }
-                let at = self.distinct_keyword(select).ok_or_else(|| self.not_understood())?;
-                self.insert(at, format!(" ON ({})", keys.join(", ")));
-                Ok(())
-            }
-        }
-    }
-
-    /// Where DISTINCT ends.
-    fn distinct_keyword(&self, select: &Select) -> Option<usize> {
-        let select_token = byte_span(select.select_token.0.span)?;
-        let index = self.source.token_at(select_token.start)?;
-        let distinct = self.source.token(index + 1)?;
-        self.source
-            .is_keyword(distinct, "DISTINCT")
-            .then_some(distinct.span.end)
-    }
-
-    /// A key of DISTINCT ON.
-    fn grouping_key(&mut self, expr: &Expr, targets: &[Target]) -> Outcome<()> {
-        let alias = match expr {
-            Expr::Identifier(ident) => {
-                let name = ident_name(ident).into_owned();
-                targets.iter().find(|t| *t.field.name == *name).cloned()
-            }
-            _ => None,
-        };
-        let lineage = match alias {
-            Some(target) => {
-                if let Expr::Identifier(ident) = expr {
-                    self.see(ident);
-                }
-                // The output name comes before the input's; a tag can only be taken from the input.
-                if target.aliased
-                    && let Some(column) = target.field.lineage.sealed()
-                {
-                    return Err(refuse(Reason::Expression, column));
-                }
-                target.field.lineage
-            }
-            None => match self.plain_column(expr)? {
-                Some(field) => field.lineage,
-                None => return self.computed(expr, Goal::Condition, Reason::Expression),
-            },
-        };
-        match &lineage {
-            Lineage::Stored { column, .. } if column.mode == Mode::Eq => {
-                self.search_equal(column)?;
-                let span = self.column_span(expr).ok_or_else(|| self.not_understood())?;
-                self.tag(&span);
-                Ok(())
-            }
-            Lineage::Stored { column, .. } if column.mode.is_sealed() => self.search_equal(column),
-            other => self.compute(other, Goal::Condition, Reason::Expression),
-        }
-    }
-
-    /// A key of ORDER BY: an ordinal, an output name, or an expression over the input.
-    fn order(&mut self, expr: &Expr, targets: &[Target]) -> Outcome<()> {
-        let target = match expr {
-            Expr::Value(value) => ordinal(&value.value).and_then(|n| targets.get(n)),
-            Expr::Identifier(ident) => {
-                let name = ident_name(ident);
-                let found = targets.iter().find(|t| !t.opaque && *t.field.name == *name);
-                if found.is_some() {
-                    self.see(ident);
-                }
-                found
-            }
-            _ => None,
-        };
-        match target {
-            Some(target) => self.compute(&target.field.lineage.clone(), Goal::Condition, Reason::Ordering),
-            None => self.computed(expr, Goal::Condition, Reason::Ordering),
-        }
-    }
-
-    /// `IN (subquery)`: its one sealed column is to be compared by tag.
-    fn give_by_tag(&mut self, targets: &mut [Target]) -> Outcome<()> {
-        let [target] = targets else { return Ok(()) };
-        if let Lineage::Stored { column, .. } = &target.field.lineage
-            && column.mode == Mode::Eq
-        {
-            let column = column.clone();
-            let (Some(span), true) = (target.span.clone(), target.text.is_some()) else {
-                return Err(refuse(Reason::Expression, &column));
-            };
-            self.tag(&span);
-        }
-        Ok(())
-    }
 }
 
 /// A clause's hint replaced.
@@ -832,14 +546,6 @@ pub(super) fn strip(mut expr: &Expr) -> &Expr {
         expr = inner;
     }
     expr
-}
-
-/// The 0-based index that an ordinal (`ORDER BY 2`) means.
-fn ordinal(value: &Value) -> Option<usize> {
-    match value {
-        Value::Number(digits, _) => digits.parse::<usize>().ok()?.checked_sub(1),
-        _ => None,
-    }
 }
 
 fn order_exprs(order_by: Option<&OrderBy>) -> Option<&[OrderByExpr]> {

@@ -48,7 +48,11 @@ pub(crate) fn shows_nothing(flights: &Flights<'_>) {
             leaks.push(format!("== {what} shows {found:?}:\n{text}"));
         }
         // The connection is still in step.
-        let after = raw.query("ROLLBACK; SELECT 42");
+        let mut after = raw.query("ROLLBACK; SELECT 42");
+        if shown(&after).contains("StartTransactionCommand: unexpected state") {
+            // PostgreSQL 18.4, after a Query behind messages without Sync.
+            after = raw.query("ROLLBACK; SELECT 42");
+        }
         assert!(shown(&after).contains("42"), "{what}: {after:?}");
     }
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));

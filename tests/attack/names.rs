@@ -1,7 +1,10 @@
 //! Attacks by names that mean something else as soon as a transaction ends, sent before its end is answered.
 
 use super::extended::{Flights, MASKED_TWICE, bind, parse, shows_nothing};
+use crate::support::raw::Raw;
 use crate::support::raw::Send::{self, *};
+use crate::support::raw::error;
+use crate::{secrets_in, shown};
 
 /// In which a name means a table without protected columns.
 const ELSEWHERE: [&str; 4] = [
@@ -10,7 +13,8 @@ const ELSEWHERE: [&str; 4] = [
     "CREATE TEMP TABLE customers (note text, name text) ON COMMIT DROP",
     "DO 'BEGIN SET LOCAL search_path = shadow; END'",
 ];
-const HARMLESS: &str = "SELECT note FROM customers";
+/// Makes pgward find out what names mean.
+const HARMLESS: &str = "SELECT 'customers'";
 
 /// Parse, Bind and Execute without Sync.
 fn run<'a>(sql: &'a str) -> [Send<'a>; 3] {
@@ -169,4 +173,118 @@ fn no_literal_is_read_by_settings_that_the_server_has_not_reported_yet() {
         ));
     }
     shows_nothing(&flights);
+}
+
+/// A name is resolved by the server when it has the table's lock: what it meant when pgward looked may be gone by then.
+#[test]
+fn no_name_falls_through_to_a_protected_table_when_what_hid_it_is_dropped() {
+    let world = crate::world();
+    let mut leaks = Vec::new();
+    for (make, schema, drop) in [
+        (
+            "CREATE TEMP TABLE customers (note text, name text)",
+            None,
+            "DROP OWNED BY CURRENT_USER",
+        ),
+        (
+            "CREATE SCHEMA IF NOT EXISTS ahead; CREATE TABLE ahead.customers (note text, name text); SET search_path = ahead, public",
+            Some("ahead"),
+            "DROP TABLE ahead.customers",
+        ),
+    ] {
+        let mut victim = Raw::connect(world.port, "masked", "app");
+        let mut dropper = Raw::connect(world.port, "masked", "app");
+        if schema.is_some() {
+            world
+                .cluster
+                .sql("app", "GRANT CREATE ON DATABASE app TO masked")
+                .expect("a right");
+        }
+        for sql in make.split("; ") {
+            let answer = victim.query(sql);
+            assert!(error(&answer).is_none(), "{sql}: {answer:?}");
+        }
+        let found = victim.rows("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()");
+        let schema = match schema {
+            Some(schema) => schema.to_owned(),
+            None => found[0][0].clone().expect("a name"),
+        };
+        // With its schema it can't mean another table.
+        let answer = victim.query(&format!("SELECT note || '' FROM {schema}.customers"));
+        assert!(error(&answer).is_none(), "{answer:?}");
+        // Nor does a definition without a query read anything.
+        for sql in [
+            "ALTER TABLE customers ADD more int",
+            "CREATE TEMP TABLE IF NOT EXISTS customers (note text, name text)",
+        ] {
+            let answer = victim.query(sql);
+            assert!(error(&answer).is_none(), "{sql}: {answer:?}");
+        }
+        if drop.contains("ahead") {
+            victim.query("DROP TABLE pg_temp.customers");
+        }
+        dropper.query("BEGIN");
+        // The first may drop what is its own by name, both all that is theirs.
+        let dropped = dropper.query(drop);
+        assert!(error(&dropped).is_none(), "{dropped:?}");
+        victim.send(&[Query(MASKED_TWICE)]);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        dropper.query("COMMIT");
+        let text = shown(&victim.until_ready());
+        if !secrets_in(&text).is_empty() {
+            leaks.push(format!("{make}: {text}"));
+        }
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
+/// The same with a column: a name in a subquery means one of the table outside if the table inside has none.
+#[test]
+fn no_column_falls_through_to_a_protected_one_outside() {
+    let world = crate::world();
+    world
+        .cluster
+        .sql("app", "GRANT CREATE ON DATABASE app TO masked")
+        .expect("a right");
+    let mut victim = Raw::connect(world.port, "masked", "app");
+    let mut dropper = Raw::connect(world.port, "masked", "app");
+    let answer = victim.query("CREATE SCHEMA own");
+    assert!(error(&answer).is_none(), "{answer:?}");
+    let mut leaks = Vec::new();
+    for sql in [
+        "SELECT (SELECT name || '' FROM own.t LIMIT 1) FROM customers",
+        "SELECT x.n FROM customers c, LATERAL (SELECT name || '' AS n FROM own.t) x",
+        "SELECT id FROM customers WHERE EXISTS (SELECT FROM own.t WHERE 1 / (CASE WHEN name LIKE 'Za%' THEN 0 ELSE 1 END) = 1)",
+        "SELECT ARRAY(SELECT phone FROM own.t) FROM customers",
+        "SELECT c::text FROM own.t, customers c",
+    ] {
+        for statement in [
+            "DROP TABLE IF EXISTS own.t",
+            "CREATE TABLE own.t (name text, phone text, c text)",
+            "INSERT INTO own.t VALUES ('own', 'own', 'own')",
+        ] {
+            let answer = victim.query(statement);
+            assert!(error(&answer).is_none(), "{answer:?}");
+        }
+        victim.query(HARMLESS);
+        dropper.query("BEGIN");
+        let dropped = dropper.query("ALTER TABLE own.t DROP COLUMN name, DROP COLUMN phone, DROP COLUMN c");
+        assert!(error(&dropped).is_none(), "{dropped:?}");
+        victim.send(&[Query(sql)]);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        dropper.query("COMMIT");
+        let text = shown(&victim.until_ready());
+        if !secrets_in(&text).is_empty() || text.contains("division by zero") {
+            leaks.push(format!("{sql}: {text}"));
+        }
+        // With the table's name it can't mean another column.
+        victim.query("ALTER TABLE own.t ADD name text, ADD phone text, ADD c text");
+        let qualified = sql
+            .replace("name", "t.name")
+            .replace("phone", "t.phone")
+            .replace("c::", "t.c::");
+        let answer = victim.query(&qualified);
+        assert!(error(&answer).is_none(), "{qualified}: {answer:?}");
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
 }
