@@ -16,7 +16,7 @@ furnish() {
     mkdir -p "$stage/run"
     [ "$(id -u)" != 0 ] || chown "$server_user" "$stage/run"
     say "Making the database of the regression suite"
-    as_server "$(ls -d "$bindir"/../lib/pgxs/src/test/regress/pg_regress)" --use-existing --host=127.0.0.1 --port="$direct_port" --user=postgres \
+    attend as_server "$(ls -d "$bindir"/../lib/pgxs/src/test/regress/pg_regress)" --use-existing --host=127.0.0.1 --port="$direct_port" --user=postgres \
         --dbname=$database --bindir="$bindir" --inputdir="$source/src/test/regress" --outputdir="$stage/run" --dlpath="$built" \
         --max-concurrent-tests=20 $selection >"$stage/regress.log" 2>&1 || true
 }
@@ -32,7 +32,7 @@ number=0
 check() {
     local name=$1 status=0
     shift
-    "$@" >"$out/run/results/$name.out" 2>"$out/run/results/$name.err" || status=$?
+    attend "$@" >"$out/run/results/$name.out" 2>"$out/run/results/$name.err" || status=$?
     # A key made anew for each dump, against a server that puts psql commands into it.
     sed -i -E '/^\\(un)?restrict [A-Za-z0-9]+$/d' "$out/run/results/$name.out"
     # Names of files and ports differ; what a program complains of must not.

@@ -6,17 +6,21 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Where cargo builds; a relative directory is one of the repository's.
 cargo_target=${CARGO_TARGET_DIR:-target}
 case $cargo_target in /*) ;; *) cargo_target=$root/$cargo_target ;; esac
-cache=${PGWARD_CONFORMANCE_DIR:-$cargo_target/conformance}
-bindir=${PG_BINDIR:-$(pg_config --bindir 2>/dev/null || ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)}
-[ -x "$bindir/initdb" ] || bindir=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+# Absolute, as suites run in directories of their own.
+cache=$(realpath -m "${PGWARD_CONFORMANCE_DIR:-$cargo_target/conformance}")
+pgward=$(realpath -m "${PGWARD:-$cargo_target/debug/pgward}")
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$*"; exit 2; }
+
+newest_bindir() { printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -1; }
+bindir=${PG_BINDIR:-$(pg_config --bindir 2>/dev/null || newest_bindir)}
+[ -n "${PG_BINDIR:-}" ] || [ -x "$bindir/initdb" ] || bindir=$(newest_bindir)
+[ -x "$bindir/initdb" ] || die "skipped: there is no PostgreSQL server in $bindir (apt-get install -y postgresql)"
 version=$("$bindir/postgres" --version | sed -E 's/^[^0-9]*([0-9]+\.[0-9]+).*/\1/')
 major=${version%%.*}
 source=$cache/postgresql-$version
 built=$cache/built-$version
-pgward=${PGWARD:-$cargo_target/debug/pgward}
-
-say() { printf '%s\n' "$*" >&2; }
-die() { say "$*"; exit 2; }
 
 [ -x "$pgward" ] || die "skipped: there is no $pgward; run cargo build"
 need() { for tool in "$@"; do command -v "$tool" >/dev/null || die "skipped: $tool is not installed"; done; }
@@ -53,18 +57,37 @@ fetch() {
         local package
         package=$(dpkg-query -W -f '${Version}' "postgresql-$major") || die "skipped: PostgreSQL is not from a Debian package"
         say "Fetching the sources of PostgreSQL $package"
-        private_apt update
+        # One && after the other: `set -e` counts for nothing before ||.
         (
-            cd "$cache"
-            private_apt --download-only source "postgresql-$major=$package"
-            private_apt download "postgresql-server-dev-$major=$package" "libpq-dev=$package"
-            tar xf postgresql-"$major"_*.orig.tar.*
-            mkdir -p "dev-$version"
-            for deb in postgresql-server-dev-"$major"_*.deb libpq-dev_*.deb; do dpkg -x "$deb" "dev-$version"; done
-            touch "dev-$version/.done"
+            cd "$cache" && private_apt update &&
+                private_apt --download-only source "postgresql-$major=$package" &&
+                private_apt download "postgresql-server-dev-$major=$package" "libpq-dev=$package" &&
+                tar xf postgresql-"$major"_"${package%-*}".orig.tar.* &&
+                mkdir -p "dev-$version" &&
+                for name in postgresql-server-dev-"$major" libpq-dev; do dpkg -x "$name"_"${package#*:}"_*.deb "dev-$version" || exit 1; done &&
+                touch "dev-$version/.done"
         ) || die "skipped: the sources of PostgreSQL $package can't be fetched"
     fi
     [ -d "$source/src/test" ] || die "no sources in $source"
+}
+
+# fetch_tarball <source package> <file>: upstream's tarball from Debian. Mirrors keep an old release's only as long as they like, so that the
+# distribution's own release is tried first, then newer ones.
+fetch_tarball() {
+    local release list lists uri name hash
+    mkdir -p "$cache/apt"
+    for release in $(. /etc/os-release && echo "$VERSION_CODENAME") stable testing unstable; do
+        list=$cache/apt/$release.list lists=$cache/apt/$release
+        mkdir -p "$lists/partial"
+        echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" >"$list"
+        local options=(-o "Dir::Etc::sourcelist=$list" -o "Dir::State::lists=$lists")
+        private_apt "${options[@]}" update || continue
+        # private_apt sends what apt says to standard error.
+        read -r uri name _ hash < <(private_apt "${options[@]}" --print-uris source "$1" 2>&1 | grep -F ".orig.tar." | tr -d "'") || continue
+        say "Fetching $name"
+        /usr/lib/apt/apt-helper -o APT::Sandbox::User="$(id -un)" download-file "$uri" "$2" "$hash" >&2 && return
+    done
+    return 1
 }
 
 # compile <output> <further arguments of gcc>

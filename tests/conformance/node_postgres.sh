@@ -12,41 +12,23 @@ packages="async@2.6.4 bluebird@3.7.2 co@4.6.0 pg-copy-streams@0.3.0 pg-types@2.2
     stream-spec@0.3.6 okay@0.3.0 generic-pool@2.5.4 semver@7.7.2 libpq@1.8.15 node-gyp@10.3.1"
 own="pg pg-native pg-pool pg-cursor pg-protocol pg-query-stream pg-connection-string pg-cloudflare"
 
-# The upstream tarball of Debian's source package is the whole repository with its tests. Debian's mirrors keep an old release's only as long as
-# they like, so that of the distribution's own release is tried first, then unstable's.
-fetch_tarball() {
-    local suite list lists uri file hash
-    for suite in $(. /etc/os-release && echo "$VERSION_CODENAME") sid; do
-        list=$cache/apt/node-$suite.list lists=$cache/apt/node-$suite
-        mkdir -p "$lists/partial"
-        echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" >"$list"
-        local options=(-o "Dir::Etc::sourcelist=$list" -o "Dir::State::lists=$lists")
-        private_apt "${options[@]}" update || continue
-        # private_apt sends what apt says to standard error.
-        read -r uri file _ hash < <(private_apt "${options[@]}" --print-uris source node-postgres 2>&1 | grep -F ".orig.tar." | tr -d "'") || continue
-        say "Fetching $file"
-        /usr/lib/apt/apt-helper -o APT::Sandbox::User="$(id -un)" download-file "$uri" "$1" "$hash" >&2 && return
-    done
-    return 1
-}
-
 fetch_suite() {
     [ ! -e "$suite_tree/.done" ] || return 0
-    command -v node >/dev/null && command -v npm >/dev/null || die "skipped: node or npm is not installed"
-    mkdir -p "$cache/apt"
-    fetch_tarball "$cache/node-postgres.tar.gz" || die "skipped: the sources of node-postgres can't be fetched"
+    need node npm openssl
+    # With the whole repository, and so with its tests.
+    fetch_tarball node-postgres "$cache/node-postgres.tar.gz" || die "skipped: the sources of node-postgres can't be fetched"
     rm -rf "$suite_tree"
     mkdir -p "$suite_tree"
     tar xf "$cache/node-postgres.tar.gz" -C "$suite_tree" --strip-components=1
     (
-        cd "$suite_tree"
+        cd "$suite_tree" || exit 1
         # Of the workspaces only those are wanted whose suites run here; the others bring browsers' and bundlers' tool chains.
         echo '{ "private": true }' >package.json
-        npm install --silent --ignore-scripts --no-audit --no-fund --no-package-lock $packages
+        npm install --silent --ignore-scripts --no-audit --no-fund --no-package-lock $packages || exit 1
         for package in $own; do ln -sfn "../packages/$package" "node_modules/$package"; done
         for package in pg-cloudflare pg-protocol pg-query-stream; do
             # It complains of types that only its own tests lack, and compiles all the same.
-            (cd "packages/$package" && ../../node_modules/.bin/tsc -p . >&2) || [ -e "packages/$package/dist/index.js" ]
+            (cd "packages/$package" && ../../node_modules/.bin/tsc -p . >&2) || [ -e "packages/$package/dist/index.js" ] || exit 1
         done
         # A time limit of five seconds for what sends 5,000 statements is one for the machine.
         sed -i 's/this.timeout = 5000/this.timeout = 60000/' packages/pg/test/suite.js

@@ -8,15 +8,14 @@
 if [ -n "${PSYCOPG_SOURCE:-}" ]; then
     source_tree=$(cd "$PSYCOPG_SOURCE" && pwd)
 else
-    mkdir -p "$cache/psycopg-source"
-    source_tree=$(ls -d "$cache"/psycopg-source/psycopg*/ 2>/dev/null | sort -V | tail -1 || true)
-    if [ -z "$source_tree" ]; then
-        say "Fetching the sources of psycopg 3"
-        private_apt update
-        (
-            cd "$cache/psycopg-source" && private_apt --download-only source psycopg3 && tar xf psycopg3_*.orig.tar.*
-        ) || die "skipped: the source package psycopg3 can't be fetched from Debian; PSYCOPG_SOURCE=<directory> names a source tree that you have"
-        source_tree=$(ls -d "$cache"/psycopg-source/psycopg*/ | sort -V | tail -1)
+    source_tree=$cache/psycopg-source
+    if [ ! -e "$source_tree/.done" ]; then
+        fetch_tarball psycopg3 "$cache/psycopg.tar" ||
+            die "skipped: the source package psycopg3 can't be fetched from Debian; PSYCOPG_SOURCE=<directory> names a source tree that you have"
+        rm -rf "$source_tree"
+        mkdir -p "$source_tree"
+        tar xf "$cache/psycopg.tar" -C "$source_tree" --strip-components=1
+        touch "$source_tree/.done"
     fi
 fi
 # Where the version stands: up to 3.1, and since.
@@ -44,6 +43,6 @@ suite() {
 status=0
 # With the libpq that its wheel brings, and with the system's.
 for implementation in ${IMPLEMENTATIONS:-binary python}; do
-    (compare_pytest "psycopg-$implementation" psycopg_test prepare suite) || status=$?
+    compare_pytest "psycopg-$implementation" psycopg_test prepare suite || status=$?
 done
 exit $status

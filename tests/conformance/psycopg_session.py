@@ -327,7 +327,8 @@ def messages():
         file.seek(0)
         # What is sent may be traced before or after what comes: only the order of each side is the server's.
         lines = file.read().decode().splitlines()
-        yield [line for line in lines if line.startswith("F")]
+        # Whether psycopg asks for a pipeline's results (Flush) depends on whether they have come already.
+        yield [line for line in lines if line.startswith("F") and not line.endswith("Flush")]
         yield [line for line in lines if line.startswith("B")]
 
 

@@ -14,7 +14,7 @@ for implementation in ${IMPLEMENTATIONS:-binary python}; do
         port=$direct_port
         [ $way = direct ] || port=$pgward_port
         say "Running $suite with psycopg's $implementation ($way)"
-        PSYCOPG_IMPL=$implementation timeout "${SUITE_SECONDS:-300}" "$python" "$here/psycopg_session.py" "$port" "$suite" >"$out.$way" 2>"$out.$way.errors" ||
+        PSYCOPG_IMPL=$implementation attend timeout "${SUITE_SECONDS:-300}" "$python" "$here/psycopg_session.py" "$port" "$suite" >"$out.$way" 2>"$out.$way.errors" ||
             { echo "$suite, $implementation: ended early ($way): $(tail -1 "$out.$way.errors")" && status=1; }
     done
     echo "$suite, $implementation, $(head -1 "$out.direct"): $(wc -l <"$out.direct") lines directly, $(wc -l <"$out.pgward") through pgward"

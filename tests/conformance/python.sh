@@ -42,9 +42,6 @@ run_pytest() {
 # Tests whose outcome differs run again, alone, $RERUNS times each way: one that then comes out alike both ways is reported as flaky.
 compare_pytest() {
     local suite=$1 database=$2 prepare=$3 run=$4 results=$cache/$1-outcomes round way ways=${WAYS:-direct pgward} port
-    # In a subshell too, and where it is interrupted.
-    trap end_stage EXIT
-    trap 'exit 130' INT TERM HUP
     mkdir -p "$results"
     unset ONLY_TESTS
     for round in $(seq 1 $((1 + ${RERUNS:-2}))); do
@@ -62,7 +59,7 @@ compare_pytest() {
             port=$direct_port
             [ "$way" = direct ] || port=$pgward_port
             say "Running $suite ($way)"
-            OUTCOMES=$results/$way.$round "$run" "$port" </dev/null >"$results/$way.$round.log" 2>&1 || true
+            OUTCOMES=$results/$way.$round attend "$run" "$port" >"$results/$way.$round.log" 2>&1 || true
             end_stage
         done
     done

@@ -25,6 +25,6 @@ suite() {
 }
 status=0
 for driver in ${DRIVERS:-psycopg}; do
-    (compare_pytest "sqlalchemy-$driver" test prepare suite) || status=$?
+    compare_pytest "sqlalchemy-$driver" test prepare suite || status=$?
 done
 exit $status

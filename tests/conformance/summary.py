@@ -13,7 +13,8 @@ NEW = re.compile(r"^(ok|not ok)\s+\d+\s+[+-]\s+(\S+)")
 def outcomes(directory):
     """Result by test, in the order of the run."""
     found = {}
-    for line in (directory / "outcome").read_text(errors="replace").splitlines():
+    path = directory / "outcome"
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         if match := OLD.match(line):
             found[match[1]] = match[2].lower() == "ok"
         elif match := NEW.match(line):
@@ -29,8 +30,8 @@ def output(directory, test):
 def main(suite, direct, through, strict=None):
     direct, through = pathlib.Path(direct), pathlib.Path(through)
     a, b = outcomes(direct), outcomes(through)
-    if not a or not b:
-        sys.exit(f"{suite}: no results; see {direct}/errors and {through}/errors")
+    if missing := [str(directory / "errors") for directory, found in ((direct, a), (through, b)) if not found]:
+        sys.exit(f"{suite}: no results; see {' and '.join(missing)}")
     same = [t for t in a if a[t] == b.get(t)]
     print(f"{suite}: {len(a)} tests; passed directly {sum(a.values())}, through pgward {sum(b.values())}; same result {len(same)}")
     for test in a:
