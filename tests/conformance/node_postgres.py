@@ -28,12 +28,15 @@ def report(passed, name):
 
 
 def run(command, directory, log):
-    """Exit status, or None where it did not end; what it wrote. Some tests expect things within 100 ms, which a busy machine misses: one that fails runs again."""
-    for _ in range(4):
+    """Exit status, or None where it did not end; what it wrote. Some tests expect things within 100 ms, which a busy machine misses: one that fails runs again,
+    and what it wrote stays beside the log."""
+    for attempt in range(1, 5):
         status, text = run_once(command, directory, log)
         if status == 0:
             break
-        print(f"{log}: status {status}", file=sys.stderr)
+        kept = log.with_name(f"{log.name}.failed-{attempt}")
+        kept.write_text(text)
+        print(f"{kept}: status {status}", file=sys.stderr)
     return status, text
 
 

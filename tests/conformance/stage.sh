@@ -95,7 +95,7 @@ CONF
     stage_dirs+=("$data")
     as_server "$bindir/pg_ctl" -D "$data" -l "$dir/server.log" -w start >/dev/null
     sql postgres "CREATE ROLE pgward LOGIN CREATEDB"
-    sql postgres "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    [ "$database" = postgres ] || sql postgres "CREATE DATABASE $database TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
     sql "$database" "
         ALTER DATABASE $database SET lc_messages TO 'C';
         ALTER DATABASE $database SET lc_monetary TO 'C';
