@@ -1,9 +1,9 @@
 """Compares the outcomes of a suite's tests, run directly and through pgward; see outcomes.py and python.sh.
 
-    outcomes_summary.py differing <directory>                 the tests whose first outcomes differ, a JSON string each
+    outcomes_summary.py undecided <suite> <directory> <expected>  the tests that differ and have to run again, a JSON string each
     outcomes_summary.py summary <suite> <directory> <expected>  the comparison; exit status 0 only if no unexpected test differs
 
-In the directory: direct.1, pgward.1 (the whole suite), and, for the tests that differed there, direct.2, pgward.2 and so on.
+In the directory: direct.1, pgward.1 (the whole suite), and, for the tests that were undecided then, direct.2, pgward.2 and so on.
 """
 
 import fnmatch
@@ -12,6 +12,9 @@ import pathlib
 import re
 import sys
 from collections import Counter
+
+# A test that differed in the whole suite is flaky if it then comes out alike so often, each time it runs again.
+AGREEMENTS = 2
 
 
 def outcomes(path):
@@ -49,6 +52,39 @@ def expectations(path, suite):
     return [(glob, reason) for of, glob, reason in entries if fnmatch.fnmatchcase(suite, of)]
 
 
+def seen(runs, test):
+    """Every outcome of the test; of the later rounds, only where it ran at all."""
+    return {outcome(run, test) for run in runs[:1] + [run for run in runs[1:] if test in run]}
+
+
+def flips_directly(direct, through, test):
+    """It comes out differently directly as well, and did nothing through pgward that it never does directly."""
+    return len(seen(direct, test)) > 1 and seen(through, test) <= seen(direct, test)
+
+
+def agreements(direct, through, test):
+    """How often it ran again and came out alike; None: once it did not."""
+    again = [(outcome(d, test), outcome(t, test)) for d, t in zip(direct[1:], through[1:]) if test in d or test in t]
+    return len(again) if all(d == t for d, t in again) else None
+
+
+def reason_for(known, test):
+    return next((reason for glob, reason in known if fnmatch.fnmatchcase(test, glob.replace("[", "[[]"))), None)
+
+
+def undecided(suite, directory, expected):
+    """What is neither expected nor known to be flaky. A test that flips seldom needs many runs to show it."""
+    direct, through = rounds(directory, "direct"), rounds(directory, "pgward")
+    if not direct or not through:
+        return []
+    known = expectations(expected, suite)
+    return [
+        test
+        for test in differing(direct[0], through[0])
+        if not reason_for(known, test) and not flips_directly(direct, through, test) and (agreements(direct, through, test) or 0) < AGREEMENTS
+    ]
+
+
 def summary(suite, directory, expected):
     direct, through = rounds(directory, "direct"), rounds(directory, "pgward")
     if not direct or not through or not direct[0] or not through[0]:
@@ -73,12 +109,9 @@ def summary(suite, directory, expected):
     by_reason = {}
     known = expectations(expected, suite)
     for test in unlike:
-        again = [(outcome(d, test), outcome(t, test)) for d, t in zip(direct[1:], through[1:]) if test in d or test in t]
-        seen = [{outcome(run, test) for run in runs[:1] + [r for r in runs[1:] if test in r]} for runs in (direct, through)]
-        reason = next((reason for glob, reason in known if fnmatch.fnmatchcase(test, glob.replace("[", "[[]"))), None)
-        # One that flips directly as well, and did nothing through pgward that it never does directly; or one that came out alike ever after.
-        if len(seen[0]) > 1 and seen[1] <= seen[0] or again and all(d == t for d, t in again):
-            ways = [way for way, outcomes in zip(("directly", "through pgward"), seen) if len(outcomes) > 1]
+        reason = reason_for(known, test)
+        if flips_directly(direct, through, test) or (agreements(direct, through, test) or 0) >= AGREEMENTS:
+            ways = [way for way, runs in (("directly", direct), ("through pgward", through)) if len(seen(runs, test)) > 1]
             print(row(test) + f"\n    flaky: flips {' and '.join(ways) or 'with its neighbours'}")
         elif reason:
             by_reason.setdefault(reason, []).append(test)
@@ -105,9 +138,9 @@ def summary(suite, directory, expected):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "differing":
-        directory = pathlib.Path(sys.argv[2])
-        for name in differing(outcomes(directory / "direct.1"), outcomes(directory / "pgward.1")):
+    _, command, suite, directory, expected = sys.argv
+    if command == "undecided":
+        for name in undecided(suite, pathlib.Path(directory), pathlib.Path(expected)):
             print(json.dumps(name))
     else:
-        sys.exit(summary(sys.argv[2], pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[4])))
+        sys.exit(summary(suite, pathlib.Path(directory), pathlib.Path(expected)))

@@ -39,18 +39,18 @@ run_pytest() {
 
 # compare_pytest <suite> <database> <function that prepares the server> <function that runs the suite at the given port, with run_pytest>
 #
-# Tests whose outcome differs run again, alone, $RERUNS times each way: one that then comes out alike both ways is reported as flaky.
+# Tests whose outcome differs run again, alone, until it is known whether they are flaky, at most $RERUNS times each way.
 compare_pytest() {
     local suite=$1 database=$2 prepare=$3 run=$4 results=$cache/$1-outcomes round way ways=${WAYS:-direct pgward} port
     mkdir -p "$results"
     unset ONLY_TESTS
-    for round in $(seq 1 $((1 + ${RERUNS:-2}))); do
+    for round in $(seq 1 $((1 + ${RERUNS:-10}))); do
         if [ "$round" -gt 1 ]; then
-            python3 "$here/outcomes_summary.py" differing "$results" >"$results/differing"
-            [ -s "$results/differing" ] || break
-            export ONLY_TESTS=$results/differing
+            python3 "$here/outcomes_summary.py" undecided "$suite" "$results" "$here/expected_differences" >"$results/undecided"
+            [ -s "$results/undecided" ] || break
+            export ONLY_TESTS=$results/undecided
             ways="direct pgward"
-            say "Running again: $(wc -l <"$results/differing") tests"
+            say "Running again: $(wc -l <"$results/undecided") tests"
         fi
         for way in $ways; do
             [ "$round" -gt 1 ] || rm -f "$results/$way".*
