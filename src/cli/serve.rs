@@ -13,7 +13,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_log::LogTracer;
 use tracing_subscriber::EnvFilter;
+
+/// Libraries that log what they are given at their lower levels: the parser a statement's tokens, the driver of pgward's own log-in its parameters
+/// (wrapped keys). They are not heard at any level, whatever the filter says.
+const TALKATIVE: [&str; 2] = ["sqlparser", "tokio_postgres"];
 
 /// Arguments.
 #[derive(clap::Args, Debug)]
@@ -109,13 +114,16 @@ fn set_up_log(args: &Args) -> Result<(), Box<dyn std::error::Error + Send + Sync
         Some(filter) => EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))?,
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
     };
+    LogTracer::builder().ignore_all(TALKATIVE.iter().copied()).init()?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match args.log_format {
-        LogFormat::Text => log
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => {
+            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            tracing::subscriber::set_global_default(log.with_ansi(is_terminal).finish())?;
+        }
+        LogFormat::Json => tracing::subscriber::set_global_default(log.json().finish())?,
     }
+    Ok(())
 }

@@ -62,6 +62,8 @@ pub struct Options {
     pub before_init: String,
     /// Further settings of the server.
     pub settings: Vec<(String, String)>,
+    /// pgward's log filter; where there is none, `RUST_LOG`, else `info`.
+    pub log: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -75,6 +77,7 @@ impl Default for Options {
             server_tls: None,
             before_init: String::new(),
             settings: Vec::new(),
+            log: None,
         }
     }
 }
@@ -192,11 +195,13 @@ impl World {
     /// Starts `pgward serve` and waits until it accepts connections.
     pub fn serve(&mut self) {
         let log = fs::File::create(self.log_file()).expect("log file");
+        let filter = self.options.log.map(String::from);
+        let filter = filter.unwrap_or_else(|| std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()));
         let child = Command::new(env!("CARGO_BIN_EXE_pgward"))
             .arg("serve")
             .arg("--config")
             .arg(self.config())
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
+            .env("RUST_LOG", filter)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log file"))
             .stderr(log)
