@@ -2,8 +2,7 @@
 //!
 //! What decides about speed here (a proxy's price is its system calls): a turn reads what is there, hands it to the session and writes
 //! the other side at once, so a query costs two reads, two writes and the two waits between them, or fewer where an answer comes during the
-//! write ([`super::socket`]). A short read ends the reading without a second call. Read buffers belong to the thread, not to the session: an idle
-//! session holds none.
+//! write ([`super::socket`]). A short read ends the reading without a second call. Read buffers belong to the thread, not to the session: an idle session holds none.
 //!
 //! Invariants: bytes leave only through the session's [`OutBuf`]s; a side from which the session does not want to read is not read (so memory
 //! stays bounded); every effect is performed before a turn is over; a turn is bounded, so that no session keeps others waiting.

@@ -391,7 +391,7 @@ impl<R: Resident> Worker<R> {
             let turn = seat.resident.turn(&mut cx);
             (turn, seat.resident.deadline())
         }));
-        let (mut turn, deadline) = turn.unwrap_or_else(|_| {
+        let (turn, deadline) = turn.unwrap_or_else(|_| {
             tracing::error!("a session panicked: its connections are closed");
             (Turn::Ended, None)
         });
@@ -404,12 +404,13 @@ impl<R: Resident> Worker<R> {
             }
             seat.timer = deadline;
         }
-        if turn != Turn::Ended
-            && let Err(error) = await_room(&self.poll, seat, key)
-        {
-            tracing::error!(%error, "can't wait for a socket's room: the session's connections are closed");
-            turn = Turn::Ended;
-        }
+        let turn = match await_room(&self.poll, seat, key) {
+            Ok(()) => turn,
+            Err(error) => {
+                tracing::error!(%error, "can't wait for a socket's room: the session's connections are closed");
+                Turn::Ended
+            }
+        };
         match turn {
             Turn::Waits => {}
             Turn::Again => {
