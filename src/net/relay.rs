@@ -1,8 +1,8 @@
 //! One session's turns: both streams and the state machine between them, on one thread.
 //!
 //! What decides about speed here (a proxy's price is its system calls): a turn reads what is there, hands it to the session and writes
-//! the other side at once, so a query costs two reads, two writes and the two waits between them, or fewer where an answer comes during the
-//! write ([`super::socket`]). A short read ends the reading without a second call. Read buffers belong to the thread, not to the session: an idle session holds none.
+//! the other side at once, so a query costs two reads, two writes and the two waits between them. A short read ends the reading without
+//! a second call. Read buffers belong to the thread, not to the session: an idle session holds none.
 //!
 //! Invariants: bytes leave only through the session's [`OutBuf`]s; a side from which the session does not want to read is not read (so memory
 //! stays bounded); every effect is performed before a turn is over; a turn is bounded, so that no session keeps others waiting.
@@ -187,7 +187,7 @@ struct Side<S> {
     stream: S,
     input: InBuf,
     reading: Reading,
-    /// The last read in this turn found nothing, and nothing was written since: asking again would find nothing.
+    /// The last read in this turn found nothing: asking again would find nothing.
     drained: bool,
     /// What is left in `input` is to be offered again: it was left because of back-pressure or because the session waited, not because it
     /// is incomplete.
@@ -271,7 +271,6 @@ impl<S: Link> Side<S> {
                     self.broken = n == 0;
                     moved = true;
                     self.unflushed = true;
-                    self.drained = false;
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => self.fail(&error),
@@ -530,9 +529,6 @@ where
             _ => &mut self.server.stream,
         };
         stream.socket_mut().note(readiness);
-    }
-    fn awaits_room(&self) -> [bool; 2] {
-        [&self.client, &self.server].map(|side| side.stream.socket().awaits_room())
     }
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
         Relay::turn(self, cx)

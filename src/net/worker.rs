@@ -48,8 +48,6 @@ pub trait Resident: Send + 'static {
     fn sockets(&self) -> Option<[BorrowedFd<'_>; 2]>;
     /// An event of one of them, `0` or `1`.
     fn note(&mut self, socket: usize, readiness: Readiness);
-    /// Which of its sockets had no room for what was to be written; it gets a turn when they have.
-    fn awaits_room(&self) -> [bool; 2];
     /// Moves what can be moved now. The waker gives it another turn.
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn;
     /// When it needs a turn though nothing else gives it one.
@@ -247,8 +245,6 @@ impl<R: Resident> Wake for Doorbell<R> {
 struct Seat<R> {
     resident: Box<R>,
     waker: Waker,
-    /// Which of its sockets make events when there is room. Most never need to, and would make one at each wait that was for something else.
-    room: [bool; 2],
     /// Where it stands in the timers.
     timer: Option<Instant>,
     /// It stands among the due.
@@ -370,7 +366,6 @@ impl<R: Resident> Worker<R> {
         entry.insert(Seat {
             resident,
             waker: Waker::from(Arc::new(doorbell)),
-            room: [false; 2],
             timer: None,
             is_due: true,
             turns: 0,
@@ -404,13 +399,6 @@ impl<R: Resident> Worker<R> {
             }
             seat.timer = deadline;
         }
-        let turn = match await_room(&self.poll, seat, key) {
-            Ok(()) => turn,
-            Err(error) => {
-                tracing::error!(%error, "can't wait for a socket's room: the session's connections are closed");
-                Turn::Ended
-            }
-        };
         match turn {
             Turn::Waits => {}
             Turn::Again => {
@@ -502,28 +490,12 @@ fn sockets<R: Resident>(resident: &R) -> io::Result<[BorrowedFd<'_>; 2]> {
 
 fn register<R: Resident>(poll: &Poll, resident: &R, key: usize) -> io::Result<()> {
     for (n, socket) in sockets(resident)?.into_iter().enumerate() {
+        let token = Token(key << 1 | n);
+        let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry()
-            .register(&mut SourceFd(&socket.as_raw_fd()), token(key, n), Interest::READABLE)?;
+            .register(&mut SourceFd(&socket.as_raw_fd()), token, both)?;
     }
     Ok(())
-}
-
-/// From its first full socket on, a resident hears of room. Where there is some by now, the event comes at once.
-fn await_room<R: Resident>(poll: &Poll, seat: &mut Seat<R>, key: usize) -> io::Result<()> {
-    for (n, awaited) in seat.resident.awaits_room().into_iter().enumerate() {
-        if awaited && !seat.room[n] {
-            seat.room[n] = true;
-            let socket = sockets(seat.resident.as_ref())?[n];
-            let both = Interest::READABLE | Interest::WRITABLE;
-            poll.registry()
-                .reregister(&mut SourceFd(&socket.as_raw_fd()), token(key, n), both)?;
-        }
-    }
-    Ok(())
-}
-
-fn token(key: usize, socket: usize) -> Token {
-    Token(key << 1 | socket)
 }
 
 fn deregister<R: Resident>(poll: &Poll, resident: &R) -> io::Result<()> {

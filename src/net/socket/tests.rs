@@ -88,51 +88,18 @@ fn a_full_socket_waits_for_an_event() {
     }
     let mut read = vec![0; sent];
     far.read_exact(&mut read).unwrap();
-    assert!(socket.awaits_room());
     assert!(Pin::new(&mut socket).poll_write(&mut cx, &piece).is_pending());
     socket.note(Readiness {
         writable: true,
         readable: false,
         ended: false,
     });
-    assert!(!socket.awaits_room());
     assert!(Pin::new(&mut socket).poll_write(&mut cx, &piece).is_ready());
     let pieces = [io::IoSlice::new(b"ab"), io::IoSlice::new(b"c")];
     assert!(matches!(
         Pin::new(&mut socket).poll_write_vectored(&mut cx, &pieces),
         Poll::Ready(Ok(3))
     ));
-}
-
-#[test]
-fn behind_an_interrupted_write_an_answer_is_guessed() {
-    let (mut socket, mut far) = detached();
-    assert!(fill(&mut socket, 16).0.is_pending());
-    far.write_all(b"answer").unwrap();
-    let Life::Turned(turned) = &mut socket.0 else {
-        panic!("detached");
-    };
-    let write = |turned: &mut Turned, bytes: usize| {
-        let written = turned.write(|_| {
-            let began = Instant::now();
-            while began.elapsed() < INTERRUPTED {}
-            Ok(bytes)
-        });
-        assert!(matches!(written, Poll::Ready(Ok(n)) if n == bytes));
-    };
-    write(turned, SHORT + 1);
-    assert!(!turned.readable, "so many bytes take their time");
-    write(turned, 1);
-    assert!(socket.may_read(), "without an event");
-    assert_eq!(fill(&mut socket, 16).1, b"answer");
-    assert!(!socket.may_read());
-    // A wrong guess costs one call, and waits for the event as ever.
-    let Life::Turned(turned) = &mut socket.0 else {
-        panic!("detached");
-    };
-    write(turned, 1);
-    assert!(fill(&mut socket, 16).0.is_pending());
-    assert!(!socket.may_read());
 }
 
 #[test]
