@@ -2,34 +2,12 @@
 
 mod support;
 
-use support::{Options, World};
-
-const POLICY: &str = r#"
-[purposes.support]
-description = "answers customers"
-[groups.support]
-[handlers.app]
-kind = "service"
-groups = ["support"]
-purpose = "support"
-[[table]]
-name = "people"
-[table.columns]
-email = { category = "email", mode = "eq" }
-points = { category = "card", mode = "eq" }
-[[grant]]
-group = "support"
-purpose = "support"
-columns = ["public.people.*"]
-read = "clear"
-search = true
-write = true
-"#;
+use support::{Options, PEOPLE, World};
 
 #[test]
 fn no_literal_is_logged_at_any_level() {
     let world = World::start(Options {
-        policy: POLICY.into(),
+        policy: PEOPLE.into(),
         log: Some("trace"),
         ..Options::default()
     });
