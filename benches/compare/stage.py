@@ -170,6 +170,11 @@ class Stage:
             if process.poll() is not None:
                 raise Failed(f"{name} ended unexpectedly, status {process.returncode}:\n{tail(log)}")
 
+    def renew(self, target):
+        """Every measurement begins with new server processes, whatever the target: one that has served before has the table's pages mapped already."""
+        if target.name == "pgbouncer":
+            self.sql(target.port, "RECONNECT", "pgbouncer")
+
     def server_processes(self):
         """The server's processes: the postmaster and its children."""
         children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
@@ -273,10 +278,10 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = trust
 auth_file = {users}
+admin_users = {USER}
 pool_mode = session
 max_client_conn = 400
 default_pool_size = {POOL}
-min_pool_size = {POOL}
 server_idle_timeout = 0
 server_lifetime = 86400
 """)
