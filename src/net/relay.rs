@@ -364,7 +364,7 @@ where
             moved |= self.perform();
             moved |= self.client.write(self.machine.to_client(), cx);
             moved |= self.server.write(self.machine.to_server(), cx);
-            moved |= self.hear_failures();
+            let failed = self.hear_failures();
             let over = if self.machine.status() == Status::Closing {
                 self.is_closed()
             } else {
@@ -373,11 +373,20 @@ where
             if over {
                 return self.part(cx);
             }
-            if !moved {
+            if !failed && !(moved && self.may_go_on()) {
                 return Turn::Waits;
             }
         }
         Turn::Again
+    }
+
+    /// Whether another round may find more to do. Usually both sockets were read until nothing was left, and all that came of it was written.
+    fn may_go_on(&self) -> bool {
+        let has_input = |side: &Side<S>| side.retry || side.reading == Reading::Ended || side.may_read();
+        has_input(&self.client)
+            || has_input(&self.server)
+            || self.acks.awaited > 0
+            || self.machine.status() == Status::Closing
     }
 
     /// Closing notices (TLS) and FIN.

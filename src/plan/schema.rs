@@ -2,7 +2,7 @@
 
 use super::names::NameSet;
 use crate::value::LogicalType;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ pub struct Snapshot {
     /// By name.
     pub relations: HashMap<RelationName, Arc<Relation>>,
     /// By `pg_class.oid`: protected relations only, for the check of RowDescriptions.
-    pub protected_by_oid: HashMap<u32, Arc<Relation>>,
+    pub protected_by_oid: BTreeMap<u32, Arc<Relation>>,
     /// Declared columns, by name.
     pub declarations: HashMap<ColumnName, Arc<Declaration>>,
     /// Declared subject columns by table.

@@ -100,7 +100,7 @@ impl Session {
     pub(super) fn is_portal_unsettled(&self, name: &[u8]) -> bool {
         self.is_unsettled(|reply| match reply {
             Reply::Bind { name: taken, replaced } | Reply::ClosePortal { name: taken, replaced } => {
-                names::same(taken, name).then(|| replaced.as_deref().is_some_and(shows_protected))
+                names::same(taken, name).then(|| replaced.as_ref().is_some_and(shows_protected))
             }
             _ => None,
         })
@@ -216,10 +216,10 @@ impl Session {
     fn portals_by_name(&self) -> impl Iterator<Item = (&[u8], &Portal)> {
         let taken = self.before_last_sync().filter_map(|reply| match reply {
             Reply::Bind { name, replaced } | Reply::ClosePortal { name, replaced } => {
-                Some((&**name, replaced.as_deref()?))
+                Some((&**name, replaced.as_ref()?))
             }
             _ => None,
         });
-        self.portals.iter().map(|(name, p)| (name, &**p)).chain(taken)
+        self.portals.iter().chain(taken)
     }
 }

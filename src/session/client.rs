@@ -119,8 +119,9 @@ impl Session {
                     let Some((portal, statement)) = two_names(head) else {
                         return false;
                     };
-                    let (portal, statement): (Name, Name) = (known_as(portal).into(), known_as(statement).into());
-                    self.register_portal(portal, &statement);
+                    let portal: Name = known_as(portal).into();
+                    let statement = self.statements.get(known_as(statement)).cloned();
+                    self.register_portal(portal, statement);
                     self.extended_open = true;
                 }
                 _ => {}

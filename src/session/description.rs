@@ -13,13 +13,18 @@ use std::sync::Arc;
 impl Session {
     /// `own`: pgward asked for itself.
     pub(super) fn plain_description(&mut self, frame: &[u8], own: bool) -> Result<(), Malformed> {
-        let snapshot = self.snapshot();
-        if !snapshot.protected_by_oid.is_empty() {
-            let fields = read::row_description(&frame[HEADER..])?;
-            if let Err(refusal) = rows::check_unprotected(&fields, &snapshot) {
-                self.fail(Refuse::plain(refusal));
-                return Ok(());
+        let checked = self.with_snapshot(|snapshot| -> Result<_, Malformed> {
+            let mut checked = Ok(());
+            if !snapshot.protected_by_oid.is_empty() {
+                for field in read::fields(&frame[HEADER..])? {
+                    checked = checked.and(rows::check_unprotected(&field?, snapshot));
+                }
             }
+            Ok(checked)
+        })?;
+        if let Err(refusal) = checked {
+            self.fail(Refuse::plain(refusal));
+            return Ok(());
         }
         if !own {
             self.emit(frame);
@@ -106,10 +111,10 @@ impl Session {
         &mut self,
         tag: u8,
         frame: &[u8],
-        portal: Option<Arc<Portal>>,
+        portal: Option<Portal>,
         own: bool,
     ) -> Result<(), Malformed> {
-        let plan = portal.as_deref().and_then(|p| match &p.statement.body {
+        let plan = portal.as_ref().and_then(|p| match &p.statement.body {
             PreparedBody::Protected { plan, .. } => Some((p, plan)),
             PreparedBody::Forward { .. } => None,
         });
@@ -154,7 +159,10 @@ impl Session {
                     codes.get(index).copied().unwrap_or(0)
                 })
             }
-            None => rows::check_unprotected(&fields, &snapshot).map(|()| fields),
+            None => fields
+                .iter()
+                .try_for_each(|field| rows::check_unprotected(field, &snapshot))
+                .map(|()| fields),
         };
         match described {
             Ok(shown) => {

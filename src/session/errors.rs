@@ -157,7 +157,7 @@ impl Session {
             Reply::Parse { name, .. } => self.statements.get(name).is_none_or(|s| forward(s)),
             Reply::Bind { name, .. } => self.portals.get(name).is_none_or(|p| forward(&p.statement)),
             Reply::DescribeStatement { statement, own: false } => statement.as_deref().is_none_or(forward),
-            Reply::DescribePortal { portal, .. } => portal.as_deref().is_none_or(|p| forward(&p.statement)),
+            Reply::DescribePortal { portal, .. } => portal.as_ref().is_none_or(|p| forward(&p.statement)),
             Reply::Execute(None) | Reply::Forgets(_) | Reply::CloseStatement { .. } | Reply::ClosePortal { .. } => true,
             _ => false,
         }

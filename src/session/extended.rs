@@ -7,7 +7,7 @@ use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring};
 use super::standing::{Standing, outdated, unresolvable};
-use super::state::{self, Keeping, Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
+use super::state::{self, Bound, Keeping, Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
 use super::transform::Sealer;
 use crate::metrics::Outcome;
 use crate::plan::{self, Action, Effects, Output, Plan, Reason, Refusal, Statement, StatementKind, SubjectSource};
@@ -249,8 +249,7 @@ impl Session {
             }
         }
         let PreparedBody::Protected { plan, kind, .. } = &statement.body else {
-            let statement_name: Name = asked.into();
-            self.register_portal(name, &statement_name);
+            self.register_portal(name, Some(statement));
             self.forward(frame);
             return Ok(());
         };
@@ -301,27 +300,20 @@ impl Session {
         });
         self.to_server.put_bytes(rewritten.freeze());
         let formats = message.result_formats;
-        let portal = Arc::new(Portal {
-            statement: statement.clone(),
+        let bound = Bound {
             formats: (0..formats.len().min(MAX_COLUMNS)).map(|i| formats.code(i)).collect(),
             subjects,
-        });
+        };
+        let portal = Portal::protected(statement.clone(), bound);
         let replaced = self.portals.insert(name.clone(), portal);
         self.replies.push_back(Reply::Bind { name, replaced });
         Ok(())
     }
 
-    /// A portal over a statement in which nothing is protected.
-    pub(super) fn register_portal(&mut self, name: Name, statement: &Name) {
-        let replaced = match self.statements.get(statement) {
-            Some(statement) => {
-                let portal = Arc::new(Portal {
-                    statement: statement.clone(),
-                    formats: Box::default(),
-                    subjects: Vec::new(),
-                });
-                self.portals.insert(name.clone(), portal)
-            }
+    /// A portal over a statement in which nothing is protected; `None`: over none.
+    pub(super) fn register_portal(&mut self, name: Name, statement: Option<Arc<Prepared>>) {
+        let replaced = match statement {
+            Some(statement) => self.portals.insert(name.clone(), Portal::plain(statement)),
             None => self.portals.remove(&name),
         };
         self.replies.push_back(Reply::Bind { name, replaced });
@@ -398,7 +390,7 @@ impl Session {
                 };
                 self.note_effects(*kind, *effects);
                 let mut draft = self.draft(plan, *kind, &permits);
-                portal.subjects.iter().for_each(|p| draft.subject(*p));
+                portal.subjects().iter().for_each(|p| draft.subject(*p));
                 self.count(
                     *kind,
                     if draft.masked() {

@@ -27,9 +27,9 @@ const ROOM: usize = 256;
 pub(super) const MAX_COLUMNS: usize = 1664;
 
 /// How a message that isn't answered yet changes what a name means.
-type Taken<'a, T> = (&'a Name, &'a mut Option<Arc<T>>);
+type Taken<'a, T> = (&'a Name, &'a mut Option<T>);
 
-fn statement_taken(reply: &mut Reply) -> Option<Taken<'_, Prepared>> {
+fn statement_taken(reply: &mut Reply) -> Option<Taken<'_, Arc<Prepared>>> {
     match reply {
         Reply::Parse { name, replaced } | Reply::CloseStatement { name, replaced } => Some((name, replaced)),
         _ => None,
@@ -45,7 +45,7 @@ fn portal_taken(reply: &mut Reply) -> Option<Taken<'_, Portal>> {
 
 /// The server has none of those any more that `ends` by name.
 fn forget<T>(
-    map: &mut Named<Arc<T>>,
+    map: &mut Named<T>,
     replies: &mut VecDeque<Reply>,
     taken: impl Fn(&mut Reply) -> Option<Taken<'_, T>>,
     ends: impl Fn(&[u8]) -> bool,

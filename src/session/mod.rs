@@ -185,7 +185,7 @@ pub struct Session {
     // What the server owes and the client has.
     replies: VecDeque<Reply>,
     statements: Named<Arc<Prepared>>,
-    portals: Named<Arc<Portal>>,
+    portals: Named<Portal>,
     keeping: Keeping,
     /// Names that the client may think prepared and that are not.
     lost: aside::Lost,

@@ -98,25 +98,21 @@ pub(super) fn lineage_mismatch(what: &str) -> Refusal {
 }
 
 /// Checks a RowDescription of a statement in which nothing is protected: it must not name a protected column.
-pub(super) fn check_unprotected(fields: &[Field<'_>], snapshot: &Snapshot) -> Result<(), Refusal> {
-    if snapshot.protected_by_oid.is_empty() {
+pub(super) fn check_unprotected(field: &Field<'_>, snapshot: &Snapshot) -> Result<(), Refusal> {
+    // No table has the number 0, which stands for none.
+    let Some(relation) = snapshot.protected_by_oid.get(&field.table) else {
         return Ok(());
-    }
-    for field in fields.iter().filter(|f| f.table != 0) {
-        let column = snapshot.protected_by_oid.get(&field.table).and_then(|relation| {
-            relation
-                .columns
-                .iter()
-                .find(|c| c.attnum == field.attnum && (c.protected.is_some() || c.unusable.is_some()))
-                .map(|c| (relation, c))
-        });
-        if let Some((relation, column)) = column {
-            let mut refusal = lineage_mismatch("it shows a protected column that the statement's text did not name");
-            refusal.message = format!("{} ({}.{})", refusal.message, relation.name, column.name);
-            return Err(refusal);
-        }
-    }
-    Ok(())
+    };
+    let column = relation
+        .columns
+        .iter()
+        .find(|c| c.attnum == field.attnum && (c.protected.is_some() || c.unusable.is_some()));
+    let Some(column) = column else {
+        return Ok(());
+    };
+    let mut refusal = lineage_mismatch("it shows a protected column that the statement's text did not name");
+    refusal.message = format!("{} ({}.{})", refusal.message, relation.name, column.name);
+    Err(refusal)
 }
 
 /// Checks the fields against the plan and gives those that the client sees.
@@ -133,7 +129,7 @@ pub(super) fn describe<'a>(
     for (index, (field, output)) in fields.iter().zip(outputs).enumerate() {
         let mut field = *field;
         match output {
-            Output::Clear => check_unprotected(&[field], snapshot)?,
+            Output::Clear => check_unprotected(&field, snapshot)?,
             Output::Column {
                 column,
                 direct,

@@ -37,6 +37,10 @@ pub(super) fn unresolvable() -> Refusal {
 impl Session {
     /// Whether `statement` may be bound.
     pub(super) fn standing(&mut self, statement: &Prepared) -> Standing {
+        let version = self.with_snapshot(|snapshot| snapshot.version);
+        if statement.is_forwarded_whatever_the_scope(version) {
+            return Standing::Holds;
+        }
         let snapshot = self.snapshot();
         if statement.unread {
             // What it touches is not known: it stands as long as there is nothing to touch.

@@ -177,9 +177,16 @@ impl Prepared {
     }
 }
 
-/// A bound portal.
+/// A bound portal. Over a statement in which nothing is protected it takes no memory of its own: every Bind makes one.
+#[derive(Clone)]
 pub(super) struct Portal {
     pub(super) statement: Arc<Prepared>,
+    /// `None`: nothing protected is in it.
+    bound: Option<Arc<Bound>>,
+}
+
+/// What the Bind of a protected statement asked for.
+pub(super) struct Bound {
     /// Result formats as the client asked: none, one for all, one each.
     pub(super) formats: Box<[u16]>,
     /// Subjects that the parameters or literals name.
@@ -187,13 +194,28 @@ pub(super) struct Portal {
 }
 
 impl Portal {
+    /// Over a statement in which nothing is protected.
+    pub(super) fn plain(statement: Arc<Prepared>) -> Self {
+        Self { statement, bound: None }
+    }
+    /// Over a protected statement.
+    pub(super) fn protected(statement: Arc<Prepared>, bound: Bound) -> Self {
+        Self {
+            statement,
+            bound: Some(Arc::new(bound)),
+        }
+    }
     /// The client's format code of a result column.
     pub(super) fn format_code(&self, index: usize) -> u16 {
-        match &*self.formats {
-            [] => 0,
-            [one] => *one,
-            many => many.get(index).copied().unwrap_or(0),
+        match self.bound.as_deref().map(|bound| &*bound.formats) {
+            None | Some([]) => 0,
+            Some([one]) => *one,
+            Some(many) => many.get(index).copied().unwrap_or(0),
         }
+    }
+    /// Subjects that the parameters or literals name.
+    pub(super) fn subjects(&self) -> &[[u8; 16]] {
+        self.bound.as_deref().map_or(&[], |bound| &bound.subjects)
     }
 }
 
@@ -269,21 +291,21 @@ pub(super) enum Reply {
         replaced: Option<Arc<Prepared>>,
     },
     /// BindComplete
-    Bind { name: Name, replaced: Option<Arc<Portal>> },
+    Bind { name: Name, replaced: Option<Portal> },
     /// CloseComplete
     CloseStatement {
         name: Name,
         replaced: Option<Arc<Prepared>>,
     },
     /// CloseComplete
-    ClosePortal { name: Name, replaced: Option<Arc<Portal>> },
+    ClosePortal { name: Name, replaced: Option<Portal> },
     /// ParameterDescription, then RowDescription or NoData. `own`: pgward asks for itself.
     DescribeStatement {
         statement: Option<Arc<Prepared>>,
         own: bool,
     },
     /// RowDescription or NoData. `own`: pgward asks for itself.
-    DescribePortal { portal: Option<Arc<Portal>>, own: bool },
+    DescribePortal { portal: Option<Portal>, own: bool },
     /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute(Option<Box<Running>>),
     /// CommandComplete of a statement that takes prepared statements away.

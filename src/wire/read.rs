@@ -275,13 +275,9 @@ pub struct Field<'a> {
     pub format: u16,
 }
 
-/// Reads a RowDescription.
-pub fn row_description(body: &[u8]) -> Result<Vec<Field<'_>>> {
-    let mut b = Body::new(body, "RowDescription");
-    let count = usize::from(b.u16()?);
-    let mut fields = Vec::with_capacity(count.min(1_664));
-    for _ in 0..count {
-        fields.push(Field {
+impl<'a> Field<'a> {
+    fn read(b: &mut Body<'a>) -> Result<Self> {
+        Ok(Self {
             name: b.cstr()?,
             table: b.u32()?,
             attnum: b.i16()?,
@@ -289,10 +285,29 @@ pub fn row_description(body: &[u8]) -> Result<Vec<Field<'_>>> {
             typlen: b.i16()?,
             typmod: b.i32()?,
             format: b.u16()?,
-        });
+        })
     }
-    b.done()?;
-    Ok(fields)
+}
+
+/// The columns of a RowDescription, one after the other. The last one is an error where the body does not end behind it.
+pub fn fields(body: &[u8]) -> Result<impl Iterator<Item = Result<Field<'_>>>> {
+    let mut b = Body::new(body, "RowDescription");
+    let count = b.u16()?;
+    if count == 0 {
+        b.done()?;
+    }
+    Ok((1..=count).map(move |n| {
+        let field = Field::read(&mut b)?;
+        if n == count {
+            b.done()?;
+        }
+        Ok(field)
+    }))
+}
+
+/// Reads a RowDescription.
+pub fn row_description(body: &[u8]) -> Result<Vec<Field<'_>>> {
+    fields(body)?.collect()
 }
 
 /// A DataRow's values; the count is checked against the bytes by [`DataRow::done`].

@@ -13,7 +13,7 @@ use pgward::value::LogicalType;
 use pgward::wire::compose;
 use pgward::wire::inbuf::InBuf;
 use pgward::wire::startup::StartupMessage;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// See [`surroundings`].
@@ -137,7 +137,7 @@ pub fn snapshot() -> Snapshot {
         version: 1,
         fingerprint: 1,
         relations: HashMap::from([(relation_name(), relation.clone())]),
-        protected_by_oid: HashMap::from([(CUSTOMERS, relation)]),
+        protected_by_oid: BTreeMap::from([(CUSTOMERS, relation)]),
         declarations,
         subjects: HashMap::from([(relation_name(), "id".into())]),
         sensitive_names: ["customers".into()].into(),
