@@ -165,6 +165,37 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..40)
 }
 
+/// A list of fields is an error, and not a shorter list, where its body has too few bytes or too many.
+#[test]
+fn fields_are_read_to_the_last_byte() {
+    let field = b"id\0\0\0\x40\x01\0\x03\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0";
+    let body = |count: u16, fields: usize, behind: &[u8]| {
+        let mut body = BytesMut::new();
+        body.put_u16(count);
+        (0..fields).for_each(|_| body.put_slice(field));
+        body.put_slice(behind);
+        body
+    };
+    for count in 0..3 {
+        let fields = usize::from(count);
+        let exact = body(count, fields, b"");
+        let read = read::row_description(&exact).expect("fields");
+        assert_eq!(read.len(), fields);
+        assert!(
+            read.iter()
+                .all(|f| (f.name, f.table, f.attnum, f.type_oid, f.typlen, f.typmod) == (b"id", 0x4001, 3, 23, 4, -1))
+        );
+        for wrong in [
+            body(count, fields, b"\0"),
+            body(count + 1, fields, b""),
+            body(count, fields + 1, b""),
+        ] {
+            assert!(read::row_description(&wrong).is_err());
+            assert!(read::fields(&wrong).is_err() || read::fields(&wrong).unwrap().any(|f| f.is_err()));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn readers_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
