@@ -373,7 +373,8 @@ where
             if over {
                 return self.part(cx);
             }
-            if !failed && !(moved && self.may_go_on()) {
+            let goes_on = failed || moved && self.may_go_on();
+            if !goes_on {
                 return Turn::Waits;
             }
         }
