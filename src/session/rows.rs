@@ -97,7 +97,7 @@ pub(super) fn lineage_mismatch(what: &str) -> Refusal {
     }
 }
 
-/// Checks a RowDescription of a statement in which nothing is protected: it must not name a protected column.
+/// Checks a column of a RowDescription in which nothing is planned to be protected: it must not be a protected one.
 pub(super) fn check_unprotected(field: &Field<'_>, snapshot: &Snapshot) -> Result<(), Refusal> {
     // No table has the number 0, which stands for none.
     let Some(relation) = snapshot.protected_by_oid.get(&field.table) else {

@@ -279,6 +279,63 @@ fn one_with_endless_work_does_not_keep_others_waiting() {
     crew.quit();
 }
 
+/// Writes so many bytes to its second socket, then ends.
+struct Spout {
+    sockets: [Socket; 2],
+    left: usize,
+}
+
+impl Resident for Spout {
+    fn sockets(&self) -> Option<[BorrowedFd<'_>; 2]> {
+        Some([self.sockets[0].fd()?, self.sockets[1].fd()?])
+    }
+    fn note(&mut self, socket: usize, readiness: Readiness) {
+        self.sockets[socket].note(readiness);
+    }
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        let piece = [7; 65536];
+        while self.left > 0 {
+            let piece = &piece[..self.left.min(piece.len())];
+            match std::pin::Pin::new(&mut self.sockets[1]).poll_write(cx, piece) {
+                std::task::Poll::Ready(written) => self.left -= written.unwrap(),
+                std::task::Poll::Pending => return Turn::Waits,
+            }
+        }
+        Turn::Ended
+    }
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[test]
+fn one_whose_socket_is_full_gets_a_turn_when_there_is_room() {
+    const MUCH: usize = 64 << 20;
+    let crew = Crew::start(1).unwrap();
+    let (_mouth, mut ear, sockets) = {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let ((mouth, first), (ear, second)) = (pair(&listener), pair(&listener));
+        (mouth, ear, [first, second])
+    };
+    crew.adopt(Box::new(Spout { sockets, left: MUCH }));
+    // It is full long before the reading begins, and again and again.
+    std::thread::sleep(Duration::from_millis(50));
+    let mut heard = 0;
+    let mut room = vec![0; 1 << 20];
+    while heard < MUCH {
+        let n = ear.read(&mut room).unwrap();
+        assert!(n > 0, "ended after {heard} bytes");
+        heard += n;
+    }
+    assert_eq!(ear.read(&mut room).unwrap(), 0);
+    crew.quit();
+}
+
 #[test]
 fn quitting_closes_what_lives_there() {
     let crew = Crew::start(2).unwrap();
