@@ -6,6 +6,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// The fuzz targets, which some unit tests use, are written for whoever uses this crate.
+#[cfg(test)]
+extern crate self as pgward;
+
 pub mod wire;
 
 pub mod value;

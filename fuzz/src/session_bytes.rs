@@ -95,6 +95,12 @@ fn event(op: u8, input: &mut Reader<'_>) -> Event {
 
 /// One input.
 pub fn run(data: &[u8]) {
+    let (setting, events, driver, cuts) = play(data);
+    check_cuts(setting, &events, &driver, &cuts);
+}
+
+/// What happens in it, what came of that, and the cuts that are to change nothing.
+pub fn play(data: &[u8]) -> (Setting, Vec<Event>, Driver, [usize; 2]) {
     let mut input = Reader(data);
     let setting = Setting::read(input.byte());
     let how = input.byte();
@@ -113,5 +119,5 @@ pub fn run(data: &[u8]) {
         driver.step(event, &[]);
     }
     driver.finish();
-    check_cuts(setting, &events, &driver, &cuts);
+    (setting, events, driver, cuts)
 }

@@ -330,6 +330,12 @@ impl Play {
 
 /// One input.
 pub fn run(data: &[u8]) {
+    let (setting, events, driver, cuts) = play(data);
+    check_cuts(setting, &events, &driver, &cuts);
+}
+
+/// What happens in it, what came of that, and the cuts that are to change nothing.
+pub fn play(data: &[u8]) -> (Setting, Vec<Event>, Driver, [usize; 2]) {
     let mut input = Reader(data);
     let setting = Setting::read(input.byte());
     let how = input.byte();
@@ -369,5 +375,5 @@ pub fn run(data: &[u8]) {
             play.driver.check_given();
         }
     }
-    check_cuts(setting, &play.events, &play.driver, &cuts);
+    (setting, play.events, play.driver, cuts)
 }

@@ -44,6 +44,16 @@ thread_local! {
     static SPARE: Cell<InBuf> = Cell::new(InBuf::default());
 }
 
+/// Largest buffer that a thread keeps. One grows with a message that is rewritten, which has to be there to its end.
+const LARGEST_SPARE: usize = 4 * READ_SIZE;
+
+/// Gives the thread its buffer back.
+fn give_back(buffer: InBuf) {
+    if (READ_SIZE..=LARGEST_SPARE).contains(&buffer.capacity()) {
+        SPARE.set(buffer);
+    }
+}
+
 /// What the relay drives: [`Session`], or a stand-in in tests.
 #[allow(clippy::wrong_self_convention)] // `from_client` says where bytes come from; nothing is converted
 pub trait Machine {
@@ -124,9 +134,9 @@ type AckReceiver = mpsc::UnboundedReceiver<(Ticket, Result<(), JournalError>)>;
 /// The appends whose fate is not known yet.
 #[derive(Default)]
 pub struct Acks {
+    awaited: usize,
     /// Made at the first append: most sessions of an unprotected database never need it.
     channel: Option<(AckSender, AckReceiver)>,
-    awaited: usize,
 }
 
 impl Acks {
@@ -137,8 +147,13 @@ impl Acks {
     }
 
     /// The next fate that is known. Nothing is asked, and no waker kept, while none is awaited.
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Option<(Ticket, Result<(), JournalError>)> {
-        let (_, receiver) = self.channel.as_mut().filter(|_| self.awaited > 0)?;
+        (self.awaited > 0).then(|| self.poll_channel(cx))?
+    }
+
+    fn poll_channel(&mut self, cx: &mut Context<'_>) -> Option<(Ticket, Result<(), JournalError>)> {
+        let (_, receiver) = self.channel.as_mut()?;
         match receiver.poll_recv(cx) {
             Poll::Ready(Some(fate)) => {
                 self.awaited -= 1;
@@ -224,7 +239,6 @@ impl<S: Link> Side<S> {
     fn read(&mut self, cx: &mut Context<'_>) -> Option<usize> {
         if self.input.is_empty() {
             self.input = SPARE.take();
-            self.input.clear();
         }
         self.input.reserve(READ_SIZE);
         match self.stream.poll_fill(self.input.tail(), cx) {
@@ -240,6 +254,15 @@ impl<S: Link> Side<S> {
         None
     }
 
+    /// Whether there may be something that the session doesn't know of.
+    fn has_news(&self) -> bool {
+        match self.reading {
+            Reading::Open => self.retry || self.may_read(),
+            Reading::Ended => true,
+            Reading::Told => false,
+        }
+    }
+
     /// Whether to read once more in this turn.
     fn may_read(&self) -> bool {
         !self.retry && !self.drained && self.reading == Reading::Open && self.stream.may_read()
@@ -248,17 +271,23 @@ impl<S: Link> Side<S> {
     /// Gives the thread its buffer back when nothing is left in it.
     fn release(&mut self) {
         if self.input.is_empty() && self.input.capacity() > 0 {
-            SPARE.set(std::mem::take(&mut self.input));
+            give_back(std::mem::take(&mut self.input));
         }
     }
 
     /// Writes what may leave as far as possible; whether anything moved.
+    #[inline]
     fn write(&mut self, out: &mut OutBuf, cx: &mut Context<'_>) -> bool {
+        (out.has_remaining() || self.unflushed) && self.write_out(out, cx)
+    }
+
+    fn write_out(&mut self, out: &mut OutBuf, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         while out.has_remaining() && !self.broken {
             // One piece is the usual case, and send(2) costs the kernel less than writev(2).
-            let written = if out.is_contiguous() {
-                let written = Pin::new(&mut self.stream).poll_write(cx, out.chunk());
+            let chunk = out.chunk();
+            let written = if chunk.len() == out.remaining() {
+                let written = Pin::new(&mut self.stream).poll_write(cx, chunk);
                 if let Poll::Ready(Ok(n)) = written {
                     out.advance(n);
                 }
@@ -289,6 +318,9 @@ impl<S: Link> Side<S> {
             out.advance(out.remaining());
             moved = true;
         }
+        if let Some(buffer) = out.take_memory() {
+            give_back(buffer);
+        }
         moved
     }
 
@@ -303,12 +335,10 @@ impl<S: Link> Side<S> {
 }
 
 /// A session with its two streams.
+#[repr(C)] // In the order of use, the session's own beginning included.
 pub struct Relay<M, S, C> {
-    machine: M,
-    surroundings: C,
     client: Side<S>,
     server: Side<S>,
-    acks: Acks,
     /// When log-in must be done; `None`: it is.
     login_deadline: Option<Instant>,
     /// When the last bytes must have left; `None`: not closing.
@@ -316,6 +346,9 @@ pub struct Relay<M, S, C> {
     /// When the closing notices must have left; `None`: not yet that far.
     parting_deadline: Option<Instant>,
     told_to_stop: bool,
+    acks: Acks,
+    surroundings: C,
+    machine: M,
 }
 
 impl<M, S, C> Relay<M, S, C>
@@ -360,10 +393,13 @@ where
             moved |= self.pump_client(cx);
             moved |= self.perform();
             moved |= self.server.write(self.machine.to_server(), cx);
-            moved |= self.pump_server(cx);
-            moved |= self.perform();
+            if self.pump_server(cx) {
+                moved = true;
+                self.perform();
+                // A message may have waited for an answer.
+                self.server.write(self.machine.to_server(), cx);
+            }
             moved |= self.client.write(self.machine.to_client(), cx);
-            moved |= self.server.write(self.machine.to_server(), cx);
             let failed = self.hear_failures();
             let over = if self.machine.status() == Status::Closing {
                 self.is_closed()
@@ -383,14 +419,14 @@ where
 
     /// Whether another round may find more to do. Usually both sockets were read until nothing was left, and all that came of it was written.
     fn may_go_on(&self) -> bool {
-        let has_input = |side: &Side<S>| side.retry || side.reading == Reading::Ended || side.may_read();
-        has_input(&self.client)
-            || has_input(&self.server)
+        self.client.has_news()
+            || self.server.has_news()
             || self.acks.awaited > 0
             || self.machine.status() == Status::Closing
     }
 
     /// Closing notices (TLS) and FIN.
+    #[cold]
     fn part(&mut self, cx: &mut Context<'_>) -> Turn {
         let deadline = *self
             .parting_deadline
@@ -416,7 +452,7 @@ where
 
     fn pump_client(&mut self, cx: &mut Context<'_>) -> bool {
         let side = &mut self.client;
-        if self.machine.status() == Status::Closing || side.reading == Reading::Told || !self.machine.wants_client() {
+        if !side.has_news() || self.machine.status() == Status::Closing || !self.machine.wants_client() {
             return false;
         }
         let mut moved = false;
@@ -443,7 +479,7 @@ where
 
     fn pump_server(&mut self, cx: &mut Context<'_>) -> bool {
         let side = &mut self.server;
-        if self.machine.status() == Status::Closing || side.reading == Reading::Told || !self.machine.wants_server() {
+        if !side.has_news() || self.machine.status() == Status::Closing || !self.machine.wants_server() {
             return false;
         }
         let mut moved = false;
@@ -489,10 +525,14 @@ where
         moved
     }
 
+    #[inline]
     fn is_login_too_long(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.login_deadline else {
-            return false;
-        };
+        self.login_deadline
+            .is_some_and(|deadline| self.is_too_late(deadline, cx))
+    }
+
+    #[cold]
+    fn is_too_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
         if self.machine.is_authenticated() {
             self.login_deadline = None;
             return false;
@@ -516,6 +556,7 @@ where
     }
 
     /// Whether the last bytes have left, or have had their time.
+    #[cold]
     fn is_closed(&mut self) -> bool {
         if self.client.is_done(self.machine.to_client()) && self.server.is_done(self.machine.to_server()) {
             return true;

@@ -49,8 +49,13 @@ pub(super) fn is_protected(statement: &Prepared) -> bool {
     matches!(statement.body, PreparedBody::Protected { .. })
 }
 
-fn shows_protected(portal: &Portal) -> bool {
+pub(super) fn shows_protected(portal: &Portal) -> bool {
     is_protected(&portal.statement)
+}
+
+/// Whether statements of this kind may name prepared statements or portals: EXECUTE, FETCH, MOVE, CREATE TABLE … AS EXECUTE.
+pub(super) fn may_name_statements(kind: StatementKind) -> bool {
+    matches!(kind, StatementKind::Other | StatementKind::Session | StatementKind::Ddl)
 }
 
 /// A name whose bytes depend on `client_encoding` may mean the same on the server as another one.
@@ -84,7 +89,6 @@ impl Session {
     /// Whether the name may mean a protected statement all the same, because a message that took it away from one may yet fail or be discarded:
     /// one that stands before a Sync that isn't answered.
     pub(super) fn is_statement_unsettled(&self, name: &[u8]) -> bool {
-        // Without this a pipeline of n statements would cost n² steps.
         self.statement_taken
             && self.is_unsettled(|reply| match reply {
                 Reply::Parse { name: taken, replaced } | Reply::CloseStatement { name: taken, replaced } => {
@@ -98,14 +102,16 @@ impl Session {
 
     /// The same for a portal.
     pub(super) fn is_portal_unsettled(&self, name: &[u8]) -> bool {
-        self.is_unsettled(|reply| match reply {
-            Reply::Bind { name: taken, replaced } | Reply::ClosePortal { name: taken, replaced } => {
-                names::same(taken, name).then(|| replaced.as_ref().is_some_and(shows_protected))
-            }
-            _ => None,
-        })
+        self.portal_taken
+            && self.is_unsettled(|reply| match reply {
+                Reply::Bind { name: taken, replaced } | Reply::ClosePortal { name: taken, replaced } => {
+                    names::same(taken, name).then(|| replaced.as_ref().is_some_and(shows_protected))
+                }
+                _ => None,
+            })
     }
 
+    /// Only asked where something protected was taken away: else a pipeline of n statements would cost n² steps.
     /// `took`: whether a reply changes what the name means, and if so whether it was something protected before.
     fn is_unsettled(&self, took: impl Fn(&Reply) -> Option<bool>) -> bool {
         let mut behind_sync = false;
@@ -181,12 +187,10 @@ impl Session {
 
     /// The names in a text with EXECUTE, FETCH or MOVE; empty where any may be meant.
     fn names_in(&self, kind: StatementKind, source: &str) -> Option<Vec<String>> {
-        match kind {
-            StatementKind::Other | StatementKind::Session | StatementKind::Ddl => {
-                plan::named_statements(source, self.settings.standard_conforming_strings)
-            }
-            _ => None,
+        if !may_name_statements(kind) {
+            return None;
         }
+        plan::named_statements(source, self.settings.standard_conforming_strings)
     }
 
     /// Whether a portal over protected columns is open that a function could name. The unnamed one ends with a simple Query.

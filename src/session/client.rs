@@ -3,13 +3,13 @@
 use super::aside::known_as;
 use super::refuse::Refuse;
 use super::standing::Standing;
-use super::state::{Keeping, Name, Prepared, PreparedBody, Reply};
+use super::state::{Keeping, Name, Portal, Prepared, PreparedBody, Reply};
 use super::{Phase, Session, Stream};
 use crate::plan::{Reason, Refusal};
 use crate::wire::compose;
 use crate::wire::frame::{self, HEADER, Malformed, Scan};
 use crate::wire::inbuf::InBuf;
-use crate::wire::read::Parse;
+use crate::wire::read::{Bind, Parse};
 use crate::wire::sqlstate::SqlState;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,6 +38,14 @@ impl Session {
                 }
                 continue;
             }
+            let run = self.pass_from_client(input);
+            if run > 0 {
+                self.to_server.put_front(input, run);
+                if input.is_empty() {
+                    return;
+                }
+                continue;
+            }
             let (tag, size) = match frame::scan(input) {
                 Ok(Scan::Partial) => return,
                 Ok(Scan::Frame { tag, size }) => (tag, size),
@@ -56,6 +64,7 @@ impl Session {
     }
 
     /// The beginning of a long frame: forwarded as it comes where nothing in it is rewritten; refused where it is too long to be.
+    #[inline(never)] // Off the short way, whose code stays small.
     pub(super) fn begin_stream(&mut self, tag: u8, size: usize, input: &mut InBuf) -> bool {
         let cap = self.limits.max_rewritten_message_bytes;
         if self.phase == Phase::Login {
@@ -68,7 +77,7 @@ impl Session {
         let head = &input[HEADER.min(input.len())..];
         let named = match tag {
             b'P' => head.contains(&0),
-            b'B' => two_names(head).is_some(),
+            b'B' => Bind::names(head).is_ok(),
             _ => true,
         };
         if !named && head.len() < LONGEST_NAMES && size > head.len() {
@@ -77,8 +86,8 @@ impl Session {
         let unprotected = match tag {
             b'd' => true,
             b'Q' | b'P' if size > 64 * 1024 => !self.database.catalog.load().protects_anything(),
-            b'B' if size > 64 * 1024 => match two_names(head) {
-                Some((_, name)) => match self.statements.get(known_as(name)).cloned() {
+            b'B' if size > 64 * 1024 => match Bind::names(head) {
+                Ok((_, name)) => match self.statements.get(known_as(name)).cloned() {
                     _ if self.is_statement_unsettled(known_as(name)) => false,
                     Some(statement) => {
                         matches!(statement.body, PreparedBody::Forward { .. })
@@ -86,7 +95,7 @@ impl Session {
                     }
                     None => true,
                 },
-                None => false,
+                Err(_) => false,
             },
             _ => false,
         };
@@ -116,12 +125,12 @@ impl Session {
                     self.extended_open = true;
                 }
                 b'B' => {
-                    let Some((portal, statement)) = two_names(head) else {
+                    let Ok((portal, statement)) = Bind::names(head) else {
                         return false;
                     };
                     let portal: Name = known_as(portal).into();
                     let statement = self.statements.get(known_as(statement)).cloned();
-                    self.register_portal(portal, statement);
+                    self.register_portal(portal, statement.map(Portal::plain));
                     self.extended_open = true;
                 }
                 _ => {}
@@ -147,6 +156,7 @@ impl Session {
     }
 
     /// One whole frame.
+    #[inline(never)]
     pub(super) fn client_frame(&mut self, tag: u8, frame: &[u8]) {
         if self.phase == Phase::Login {
             return self.login_from_client(tag, frame);
@@ -168,16 +178,12 @@ impl Session {
             }),
             b'P' => self.parse(frame),
             b'B' => self.bind(frame),
-            b'D' => self.describe(frame),
             b'E' => self.execute(frame),
-            b'C' => self.close_target(frame),
+            b'D' => self.note_describe(&frame[HEADER..]).map(|()| self.forward(frame)),
+            b'C' => self.note_close(&frame[HEADER..]).map(|()| self.forward(frame)),
             b'S' => {
                 if !self.copy_in {
-                    self.skipping = false;
-                    self.refused = false;
-                    self.extended_open = false;
-                    self.replies.push_back(Reply::Sync);
-                    self.transaction_may_end();
+                    self.note_sync();
                 }
                 self.forward(frame);
                 Ok(())
@@ -214,8 +220,17 @@ impl Session {
         }
     }
 
+    /// A Sync that will be answered.
+    pub(super) fn note_sync(&mut self) {
+        self.skipping = false;
+        self.refused = false;
+        self.extended_open = false;
+        self.replies.push_back(Reply::Sync);
+        self.transaction_may_end();
+    }
+
     /// Whether the server discards what the client sends, up to Sync.
-    fn discards(&self) -> bool {
+    pub(super) fn discards(&self) -> bool {
         self.skipping || self.refused
     }
 
@@ -224,6 +239,7 @@ impl Session {
     }
 
     /// Forwards a run of CopyData frames, the last of which may be incomplete, in one piece.
+    #[inline(never)]
     fn pass_copy_data(&mut self, input: &mut InBuf) {
         let (run, beyond) = frame::run(input, |tag| tag == b'd');
         self.to_server.put_front(input, run);
@@ -261,11 +277,3 @@ const LARGE_OBJECT_FUNCTIONS: [u32; 13] = [952, 953, 954, 955, 956, 957, 958, 96
 
 /// So much of a long Parse or Bind is waited for until its names are there.
 const LONGEST_NAMES: usize = 64 * 1024;
-
-/// The two names at the front of a Bind, once both are there.
-fn two_names(head: &[u8]) -> Option<(&[u8], &[u8])> {
-    let first = head.iter().position(|b| *b == 0)?;
-    let rest = &head[first + 1..];
-    let second = rest.iter().position(|b| *b == 0)?;
-    Some((&head[..first], &rest[..second]))
-}

@@ -4,24 +4,27 @@ use super::Session;
 use super::refuse::Refuse;
 use super::rows::{self};
 use super::state::{Portal, Prepared, PreparedBody, Reply, Verified};
-use crate::plan::Output;
+use crate::plan::{Output, Refusal, Snapshot};
 use crate::wire::compose::{self};
 use crate::wire::frame::{HEADER, Malformed};
 use crate::wire::read;
 use std::sync::Arc;
 
+/// Whether a RowDescription in which nothing is planned to be protected names no protected column; if it does, why it is not given out.
+pub(super) fn shows_only_unprotected(body: &[u8], snapshot: &Snapshot) -> Result<Result<(), Refusal>, Malformed> {
+    let mut checked = Ok(());
+    if !snapshot.protected_by_oid.is_empty() {
+        for field in read::fields(body)? {
+            checked = checked.and(rows::check_unprotected(&field?, snapshot));
+        }
+    }
+    Ok(checked)
+}
+
 impl Session {
     /// `own`: pgward asked for itself.
     pub(super) fn plain_description(&mut self, frame: &[u8], own: bool) -> Result<(), Malformed> {
-        let checked = self.with_snapshot(|snapshot| -> Result<_, Malformed> {
-            let mut checked = Ok(());
-            if !snapshot.protected_by_oid.is_empty() {
-                for field in read::fields(&frame[HEADER..])? {
-                    checked = checked.and(rows::check_unprotected(&field?, snapshot));
-                }
-            }
-            Ok(checked)
-        })?;
+        let checked = self.with_snapshot(|snapshot| shows_only_unprotected(&frame[HEADER..], snapshot))?;
         if let Err(refusal) = checked {
             self.fail(Refuse::plain(refusal));
             return Ok(());

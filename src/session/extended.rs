@@ -1,13 +1,13 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close.
 
 use super::Session;
-use super::aside::{is_protected, known_as, unclear_name, unsettled};
+use super::aside::{is_protected, known_as, shows_protected, unclear_name, unsettled};
 use super::forget::MAX_COLUMNS;
 use super::planning::Planned;
 use super::records::{self};
 use super::refuse::{Refuse, no_keyring};
 use super::standing::{Standing, outdated, unresolvable};
-use super::state::{self, Bound, Keeping, Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
+use super::state::{Bound, Keeping, Name, Portal, Prepared, PreparedBody, Reply, Running, format_of};
 use super::transform::Sealer;
 use crate::metrics::Outcome;
 use crate::plan::{self, Action, Effects, Output, Plan, Reason, Refusal, Statement, StatementKind, SubjectSource};
@@ -28,13 +28,6 @@ impl Session {
     pub(super) fn parse(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let message = Parse::read(&frame[HEADER..])?;
         let name: Name = known_as(message.name).into();
-        if let Some(prepared) = self.plainly_prepared(&name, &message) {
-            self.extended_open = true;
-            self.lookout.asked_enough();
-            self.register_statement(name, prepared);
-            self.forward(frame);
-            return Ok(());
-        }
         let start = HEADER + message.name.len() + 1;
         let sql = start..start + message.sql.len();
         let oids: Arc<[u32]> = message.oids().collect();
@@ -146,40 +139,6 @@ impl Session {
         Ok(())
     }
 
-    /// What stands under this name already, if the same is prepared again and nothing that it depends on changed; or a text that is plainly of no
-    /// concern.
-    fn plainly_prepared(&self, name: &[u8], message: &Parse<'_>) -> Option<Arc<Prepared>> {
-        let version = self.with_snapshot(|snapshot| snapshot.version);
-        if let Some(same) = self.statements.get(name)
-            && same.is_forwarded_whatever_the_scope(version)
-            && same.sql.as_bytes() == message.sql
-            && message.oids().eq(same.oids.iter().copied())
-        {
-            return Some(same.clone());
-        }
-        let kind = self.plain(message.sql)?;
-        let sql = std::str::from_utf8(message.sql).ok()?;
-        let oids: Arc<[u32]> = message.oids().collect();
-        let cost = Keeping::cost(name, sql.len(), &oids);
-        // What there is no room for is refused on the way of all others.
-        self.check_room(name, cost).ok()?;
-        let effects = Effects::default();
-        let standing = state::Standing { version, scope: None };
-        let body = PreparedBody::Forward {
-            kind,
-            effects,
-            forgets: None,
-        };
-        let kept = self.keeping.take(cost);
-        Some(Arc::new(Prepared::new(
-            body,
-            Zeroizing::new(sql.into()),
-            oids,
-            standing,
-            kept,
-        )))
-    }
-
     /// Keeps a statement whose Parse goes to the server now.
     fn keep_statement(
         &mut self,
@@ -221,10 +180,7 @@ impl Session {
         }
         let Some(statement) = statement else {
             // Unknown here: made by SQL-level PREPARE, or absent; the server says which. What comes out of it is looked at before it is executed.
-            self.replies.push_back(Reply::Bind {
-                name: name.clone(),
-                replaced: self.portals.remove(&name),
-            });
+            self.register_portal(name, None);
             if self.lost.holds(asked) {
                 // The server has no such statement, whatever the values.
                 compose::bind_plain(self.to_server.tail(), message.portal, message.statement);
@@ -249,7 +205,7 @@ impl Session {
             }
         }
         let PreparedBody::Protected { plan, kind, .. } = &statement.body else {
-            self.register_portal(name, Some(statement));
+            self.register_portal(name, Some(Portal::plain(statement)));
             self.forward(frame);
             return Ok(());
         };
@@ -305,22 +261,23 @@ impl Session {
             subjects,
         };
         let portal = Portal::protected(statement.clone(), bound);
-        let replaced = self.portals.insert(name.clone(), portal);
-        self.replies.push_back(Reply::Bind { name, replaced });
+        self.register_portal(name, Some(portal));
         Ok(())
     }
 
-    /// A portal over a statement in which nothing is protected; `None`: over none.
-    pub(super) fn register_portal(&mut self, name: Name, statement: Option<Arc<Prepared>>) {
-        let replaced = match statement {
-            Some(statement) => self.portals.insert(name.clone(), Portal::plain(statement)),
+    /// What a portal means from now on; `None`: nothing.
+    pub(super) fn register_portal(&mut self, name: Name, portal: Option<Portal>) {
+        let replaced = match portal {
+            Some(portal) => self.portals.insert(name.clone(), portal),
             None => self.portals.remove(&name),
         };
+        self.portal_taken |= replaced.as_ref().is_some_and(shows_protected);
         self.replies.push_back(Reply::Bind { name, replaced });
     }
 
-    pub(super) fn describe(&mut self, frame: &[u8]) -> Result<(), Malformed> {
-        let target = Target::read(&frame[HEADER..], "Describe")?;
+    /// A Describe: what the server will owe. The message is the caller's to forward.
+    pub(super) fn note_describe(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        let target = Target::read(body, "Describe")?;
         self.extended_open = true;
         let reply = if target.portal {
             Reply::DescribePortal {
@@ -334,7 +291,6 @@ impl Session {
             }
         };
         self.replies.push_back(reply);
-        self.forward(frame);
         Ok(())
     }
 
@@ -461,12 +417,14 @@ impl Session {
         });
     }
 
-    pub(super) fn close_target(&mut self, frame: &[u8]) -> Result<(), Malformed> {
-        let target = Target::read(&frame[HEADER..], "Close")?;
+    /// A Close: what the server will owe. The message is the caller's to forward.
+    pub(super) fn note_close(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        let target = Target::read(body, "Close")?;
         self.extended_open = true;
         let name: Name = known_as(target.name).into();
         let reply = if target.portal {
             let replaced = self.portals.remove(&name);
+            self.portal_taken |= replaced.as_ref().is_some_and(shows_protected);
             Reply::ClosePortal { name, replaced }
         } else {
             let replaced = self.statements.remove(&name);
@@ -474,7 +432,6 @@ impl Session {
             Reply::CloseStatement { name, replaced }
         };
         self.replies.push_back(reply);
-        self.forward(frame);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 //! | `login` | start-up and authentication, relayed |
 //! | `client` | messages from the client: `planning`, then `query` or `extended`, or `refuse` |
 //! | `server` | messages from the server, matched with what it owes: `description`, `release`, `errors` |
+//! | `pass` | those that go on as they came, client's and server's, in runs |
 //! | `forget` | prepared statements and portals that end without a Close; how much is kept |
 //! | `aside` | ways to a protected statement or portal past its plan, closed |
 //! | `probe` | pgward's own questions about names and catalog, on the session's connection |
@@ -27,6 +28,7 @@ mod gate;
 pub mod handshake;
 mod login;
 mod names;
+mod pass;
 mod plan_cache;
 mod planning;
 mod probe;
@@ -165,30 +167,9 @@ struct Settings {
 
 /// The state machine. Call it with bytes as they come; after each call write out, and perform the effects. After
 /// [`Session::from_server`] and [`Session::appended`], input of the client that was left over is to be offered again.
+#[repr(C)] // In the order of use: what a message that goes through touches stands together, in few cache lines.
 pub struct Session {
-    shared: Arc<Shared>,
-    database: Arc<Database>,
-    peer: Peer,
-    cancel_secret: Bytes,
     phase: Phase,
-    to_client: OutBuf,
-    to_server: OutBuf,
-    effects: VecDeque<Effect>,
-    // Log-in.
-    login: login::Login,
-    origin: Arc<Origin>,
-    policy: Arc<Policy>,
-    /// Those of the policy with which it began: what was promised to the client stays so.
-    limits: Limits,
-    profile: HandlerProfile,
-    settings: Settings,
-    // What the server owes and the client has.
-    replies: VecDeque<Reply>,
-    statements: Named<Arc<Prepared>>,
-    portals: Named<Portal>,
-    keeping: Keeping,
-    /// Names that the client may think prepared and that are not.
-    lost: aside::Lost,
     /// Transaction state of the last ReadyForQuery: `I`, `T` or `E`.
     transaction: u8,
     /// Messages of the extended protocol were sent since the last Sync or Query.
@@ -201,27 +182,51 @@ pub struct Session {
     mute: bool,
     /// A Parse or Close that may not be answered yet took a name from a protected statement.
     statement_taken: bool,
+    /// A Bind or Close that may not be answered yet took a name from a portal over a protected statement.
+    portal_taken: bool,
     /// The client is in COPY FROM STDIN.
     copy_in: bool,
-    /// The rest of a long frame.
-    client_stream: Option<(usize, Stream)>,
-    server_stream: Option<(usize, Stream)>,
-    /// The last message of a protected statement that waits for its companions.
-    withheld: Option<BytesMut>,
-    // Names and catalog.
-    lookout: probe::Lookout,
-    /// A message of the client that waits for the answer to pgward's own question.
-    parked: Option<(u8, BytesMut)>,
-    // The journal.
-    client_gate: gate::Gate,
-    server_gate: gate::Gate,
-    next_number: u64,
-    scratch: rows::Scratch,
     stopping: bool,
     /// The client said that it is done.
     leaving: bool,
     /// The server said why it ends the connection.
     said_goodbye: bool,
+    /// The rest of a long frame.
+    client_stream: Option<(usize, Stream)>,
+    server_stream: Option<(usize, Stream)>,
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    // What the server owes and the client has.
+    replies: VecDeque<Reply>,
+    effects: VecDeque<Effect>,
+    /// A message of the client that waits for the answer to pgward's own question.
+    parked: Option<(u8, BytesMut)>,
+    /// Names and catalog.
+    lookout: probe::Lookout,
+    to_server: OutBuf,
+    to_client: OutBuf,
+    portals: Named<Portal>,
+    statements: Named<Arc<Prepared>>,
+    /// Those of the policy with which it began: what was promised to the client stays so.
+    limits: Limits,
+    keeping: Keeping,
+    /// Names that the client may think prepared and that are not.
+    lost: aside::Lost,
+    settings: Settings,
+    // The journal, and what waits for it.
+    client_gate: gate::Gate,
+    server_gate: gate::Gate,
+    next_number: u64,
+    scratch: rows::Scratch,
+    /// The last message of a protected statement that waits for its companions.
+    withheld: Option<BytesMut>,
+    // Log-in.
+    peer: Peer,
+    cancel_secret: Bytes,
+    login: login::Login,
+    origin: Arc<Origin>,
+    policy: Arc<Policy>,
+    profile: HandlerProfile,
 }
 
 impl Session {
@@ -267,6 +272,7 @@ impl Session {
             refused: false,
             mute: false,
             statement_taken: false,
+            portal_taken: false,
             copy_in: false,
             client_stream: None,
             server_stream: None,
@@ -422,6 +428,7 @@ impl Session {
     }
 
     /// What the peer sent is not the protocol: say so and end.
+    #[cold]
     fn malformed(&mut self, whose: &str, fault: &Malformed) {
         self.drop_unreleased();
         tracing::warn!(session = %self.origin.session_id, "malformed message from the {whose}: {fault}");

@@ -1,6 +1,7 @@
 //! What prepared statements and portals are called: the unnamed one, which most clients use for most of what they send, and those with names.
 
 use super::state::Name;
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 /// Whether two names are one. An empty one is told by its length: comparing no bytes at no address costs more than comparing many.
@@ -9,16 +10,19 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Values by name. The unnamed one needs neither hash nor memory of its own.
+///
+/// The hash is fast and seeded at random in each process, not cryptographic: who wants names to collide has to find out by timing which do, and slows
+/// down his own look-ups.
 pub(super) struct Named<T> {
     unnamed: Option<T>,
-    named: HashMap<Name, T>,
+    named: HashMap<Name, T, RandomState>,
 }
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
         Self {
             unnamed: None,
-            named: HashMap::new(),
+            named: HashMap::default(),
         }
     }
 }

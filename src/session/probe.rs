@@ -51,28 +51,29 @@ impl Fault {
 
 /// What the session knows of names and catalog, and what it is finding out.
 #[derive(Default)]
+#[repr(C)] // What every message asks stands in front.
 pub(super) struct Lookout {
-    scope: NameScope,
-    /// Hash of it.
-    scope_hash: u64,
+    asking: Option<Question>,
     scope_known: bool,
     /// The last answer said that the session has temporary relations.
     temp_relations: bool,
-    /// A catalog loaded on this connection: it sees what the transaction has not committed, and temporary relations.
-    private: Option<Private>,
     catalog_stale: bool,
     /// The catalog or the scope changed in the running transaction: its end changes them again.
     changed_in_transaction: bool,
     /// A statement that may end the transaction was sent, and its ReadyForQuery has not come.
     left_block: bool,
-    asking: Option<Question>,
-    builder: Option<SnapshotBuilder>,
     failed: bool,
-    fault: Option<Fault>,
     /// How often the questions were asked for the message that waits.
     tries: u8,
     /// The catalog was loaded again for the very message that is planned next: once is enough.
     again: bool,
+    /// A catalog loaded on this connection: it sees what the transaction has not committed, and temporary relations.
+    private: Option<Private>,
+    /// Hash of the scope.
+    scope_hash: u64,
+    scope: NameScope,
+    builder: Option<SnapshotBuilder>,
+    fault: Option<Fault>,
 }
 
 struct Private {

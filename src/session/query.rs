@@ -22,14 +22,6 @@ use zeroize::Zeroizing;
 impl Session {
     pub(super) fn query(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let text = read::query(&frame[HEADER..])?;
-        if let Some(kind) = self.plain(text) {
-            self.extended_open = false;
-            self.lookout.asked_enough();
-            self.count(kind, Outcome::Forwarded);
-            self.replies.push_back(Reply::Query(VecDeque::new()));
-            self.forward(frame);
-            return Ok(());
-        }
         let sql = HEADER..HEADER + text.len();
         let Some(planned) = self.plan(b'Q', frame, sql, &[]) else {
             return Ok(());

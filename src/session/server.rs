@@ -34,7 +34,16 @@ impl Session {
                 }
                 continue;
             }
-            if self.passes_rows() && self.pass_run(input) {
+            let (run, beyond) = self.pass_from_server(input);
+            if run > 0 {
+                self.to_client.put_front(input, run);
+                self.server_stream = (beyond > 0).then_some((beyond, Stream::Forward));
+                if input.is_empty() {
+                    return;
+                }
+                continue;
+            }
+            if self.passes_rows() && self.pass_rows(input) {
                 continue;
             }
             match self.take_rows(input) {
@@ -75,23 +84,21 @@ impl Session {
         }
     }
 
-    /// Forwards a run of DataRow and CopyData frames, the last of which may be incomplete, in one piece.
-    pub(super) fn pass_run(&mut self, input: &mut InBuf) -> bool {
+    /// Forwards a run of DataRow and CopyData frames, the last of which may be incomplete, or discards it where the client is to hear nothing.
+    #[inline(never)]
+    fn pass_rows(&mut self, input: &mut InBuf) -> bool {
         let (run, beyond) = frame::run(input, |tag| matches!(tag, b'D' | b'd'));
-        if run == 0 {
-            return false;
-        }
         let how = if self.mute { Stream::Discard } else { Stream::Forward };
-        if how == Stream::Forward {
-            self.to_client.put_front(input, run);
-        } else {
-            input.advance(run);
+        match how {
+            Stream::Forward => self.to_client.put_front(input, run),
+            Stream::Discard => input.advance(run),
         }
         self.server_stream = (beyond > 0).then_some((beyond, how));
-        true
+        run > 0
     }
 
     /// A message that would have to be rewritten is longer than pgward buffers.
+    #[cold]
     pub(super) fn too_long(&mut self, size: usize) {
         let cap = self.limits.max_rewritten_message_bytes;
         self.fail(Refuse::plain(
@@ -111,6 +118,7 @@ impl Session {
         }
     }
 
+    #[inline(never)] // Off the short way, whose code stays small.
     pub(super) fn server_frame(&mut self, tag: u8, frame: &[u8]) -> Result<(), Malformed> {
         if self.phase == Phase::Login {
             return self.login_from_server(tag, frame);
@@ -131,9 +139,7 @@ impl Session {
             b'Z' => self.ready(frame),
             _ => self.answer(tag, frame),
         };
-        while matches!(self.replies.front(), Some(Reply::CopyEnd)) {
-            self.replies.pop_front();
-        }
+        self.skip_copy_ends();
         result
     }
 
@@ -325,32 +331,52 @@ impl Session {
 
     pub(super) fn ready(&mut self, frame: &[u8]) -> Result<(), Malformed> {
         let state = read::ready_for_query(&frame[HEADER..])?;
-        let ended = state == b'I';
-        self.transaction = state;
-        self.copy_in = false;
-        self.withheld = None;
-        let own = match self.replies.pop_front() {
+        let own = match self.replies.front() {
             Some(Reply::OwnQuery(_) | Reply::OwnSync) => true,
             Some(Reply::Query(_) | Reply::FunctionCall | Reply::Sync) => false,
             _ => return Err(Self::unexpected(b'Z')),
         };
+        self.note_ready(state, own);
+        if own {
+            self.questions_over(frame);
+        } else {
+            self.to_client.put(frame);
+        }
+        self.stop_if_idle();
+        Ok(())
+    }
+
+    /// ReadyForQuery, as owed. `own`: pgward asked for itself, and the client does not hear of it.
+    pub(super) fn note_ready(&mut self, state: u8, own: bool) {
+        self.transaction = state;
+        self.copy_in = false;
+        self.withheld = None;
+        self.mute &= own;
+        self.tick_off();
         if self.replies.is_empty() {
+            // The queue begins at the front of its memory again: the same few cache lines are used over and over.
+            self.replies.clear();
             self.statement_taken = false;
+            self.portal_taken = false;
             self.lookout.settle();
         }
-        if ended {
+        if state == b'I' {
             self.forget_portals();
             if !own {
                 self.transaction_ended();
             }
         }
-        if own {
-            self.questions_over(frame);
-        } else {
-            self.to_client.put(frame);
-            self.mute = false;
+    }
+
+    /// What the server owed first has come.
+    pub(super) fn tick_off(&mut self) {
+        self.replies.pop_front();
+        self.skip_copy_ends();
+    }
+
+    fn skip_copy_ends(&mut self) {
+        while matches!(self.replies.front(), Some(Reply::CopyEnd)) {
+            self.replies.pop_front();
         }
-        self.stop_if_idle();
-        Ok(())
     }
 }

@@ -1,30 +1,38 @@
 //! What a session keeps: prepared statements, portals, and what the server still owes.
 
 use super::Ticket;
+use super::aside;
 use super::records::Draft;
 use super::rows::Shown;
 use crate::plan::{ClientParam, Effects, Forgets, Plan, Refusal, RelationName, ServerParam, Splice, StatementKind};
 use crate::value::Format;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use zeroize::Zeroizing;
 
 /// A statement's or portal's name, in the client's bytes.
 pub(super) type Name = Box<[u8]>;
 
-/// A prepared statement, as far as pgward has to know it.
+/// A prepared statement, as far as pgward has to know it. What changes is atomic only because it moves between threads with its session.
+#[repr(C)] // What each Bind and Execute asks stands together.
 pub(super) struct Prepared {
+    /// What it was last planned with: version, scope, and whether there is one.
+    version: AtomicU64,
+    scope: AtomicU64,
+    has_scope: AtomicBool,
+    /// Whether the server's description agreed with the plan.
+    verified: AtomicU8,
+    /// The text was too long to be looked at, and nothing was protected then: neither text nor types are kept.
+    pub(super) unread: bool,
+    /// It was looked at, and nothing in it is protected.
+    is_forwarded: bool,
+    /// Its kind, where it is forwarded and carrying it out changes nothing that pgward follows.
+    plain: Option<StatementKind>,
     pub(super) body: PreparedBody,
     /// The text, to plan it again when the catalog, the policy or the scope changes: PostgreSQL too resolves its names again then.
     pub(super) sql: Zeroizing<Box<str>>,
     pub(super) oids: Arc<[u32]>,
-    /// The text was too long to be looked at, and nothing was protected then: neither of the two above is kept.
-    pub(super) unread: bool,
-    /// What it was last planned with.
-    standing: Mutex<Standing>,
-    /// Whether the server's description agreed with the plan.
-    verified: AtomicU8,
     /// Its share of what the session keeps.
     kept: Kept,
 }
@@ -123,13 +131,25 @@ impl Prepared {
         standing: Standing,
         kept: Kept,
     ) -> Self {
+        let plain = match &body {
+            PreparedBody::Forward {
+                kind,
+                effects,
+                forgets: None,
+            } if *effects == Effects::default() && !aside::may_name_statements(*kind) => Some(*kind),
+            _ => None,
+        };
         Self {
+            version: AtomicU64::new(standing.version),
+            scope: AtomicU64::new(standing.scope.unwrap_or_default()),
+            has_scope: AtomicBool::new(standing.scope.is_some()),
+            verified: AtomicU8::new(0),
+            unread: false,
+            is_forwarded: matches!(body, PreparedBody::Forward { .. }),
+            plain,
             body,
             sql,
             oids,
-            unread: false,
-            standing: Mutex::new(standing),
-            verified: AtomicU8::new(0),
             kept,
         }
     }
@@ -151,19 +171,30 @@ impl Prepared {
         let prepared = Self::new(body, Zeroizing::default(), Arc::default(), standing, kept);
         Self {
             unread: true,
+            is_forwarded: false,
+            plain: None,
             ..prepared
         }
     }
     pub(super) fn standing(&self) -> Standing {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        let scope = self.scope.load(Ordering::Relaxed);
+        Standing {
+            version: self.version.load(Ordering::Relaxed),
+            scope: self.has_scope.load(Ordering::Relaxed).then_some(scope),
+        }
     }
     pub(super) fn set_standing(&self, standing: Standing) {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+        self.version.store(standing.version, Ordering::Relaxed);
+        self.scope.store(standing.scope.unwrap_or_default(), Ordering::Relaxed);
+        self.has_scope.store(standing.scope.is_some(), Ordering::Relaxed);
     }
     /// Whether it was found to be forwarded whatever its names mean, in this version of the catalog.
     pub(super) fn is_forwarded_whatever_the_scope(&self, version: u64) -> bool {
-        let standing = Standing { version, scope: None };
-        matches!(self.body, PreparedBody::Forward { .. }) && !self.unread && self.standing() == standing
+        self.is_forwarded && self.standing() == Standing { version, scope: None }
+    }
+    /// Its kind, where it is forwarded and carrying it out changes nothing that pgward follows.
+    pub(super) fn plain(&self) -> Option<StatementKind> {
+        self.plain
     }
     pub(super) fn verified(&self) -> Verified {
         match self.verified.load(Ordering::Relaxed) {

@@ -50,12 +50,22 @@ pub fn scan(input: &[u8]) -> Result<Scan, Malformed> {
     let [tag, length @ ..] = *header;
     let length = u32::from_be_bytes(length) as usize;
     if !(4..MAX_FRAME).contains(&length) {
-        return Err(Malformed::new(format!(
-            "invalid length of a message of type {}",
-            show_tag(tag)
-        )));
+        return Err(out_of_range(tag));
     }
     Ok(Scan::Frame { tag, size: 1 + length })
+}
+
+#[cold]
+fn out_of_range(tag: u8) -> Malformed {
+    Malformed::new(format!("invalid length of a message of type {}", show_tag(tag)))
+}
+
+/// The first frame of `input` (type, and all its bytes, header included), if it is there to its end and its length is in range.
+pub fn whole(input: &[u8]) -> Option<(u8, &[u8])> {
+    let &[tag, ref length @ ..] = input.first_chunk::<HEADER>()?;
+    let length = u32::from_be_bytes(*length) as usize;
+    let frame = input.get(..1 + length)?;
+    (4..MAX_FRAME).contains(&length).then_some((tag, frame))
 }
 
 /// Bytes of the frames at the front of `input` whose type `wanted` names, and what is still to come of the last one. No frame is looked into.

@@ -39,6 +39,16 @@ impl InBuf {
         front
     }
 
+    /// Bytes that are left.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.len() == self.taken
+    }
+
     /// Forgets everything; keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();

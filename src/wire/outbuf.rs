@@ -1,4 +1,5 @@
-//! Output towards one peer: small frames are coalesced, large ones kept without a copy; a mark holds back what must wait.
+//! Output towards one peer: what goes on as it was read leaves in the memory in which it was read, frames of pgward's own are coalesced; a mark
+//! holds back what must wait.
 
 use super::inbuf::InBuf;
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,36 +13,33 @@ const KEEP_WHOLE: usize = 8 * 1024;
 const KEEP_ROOM: usize = 64 * 1024;
 
 /// A queue of bytes. As a [`Buf`] it shows only what may leave now; what lies behind the hold stays.
+///
+/// In this order: `front`, `chunks`, `tail`.
 #[derive(Default)]
+#[repr(C)] // The order of the fields is that of their use: those behind `tail` are not touched by a message that goes through.
 pub struct OutBuf {
-    chunks: VecDeque<Bytes>,
-    tail: BytesMut,
-    /// Bytes of `tail` that have left. The usual case, that all has, costs no more than setting two lengths back.
-    gone: usize,
-    /// Bytes in `chunks`.
-    whole: usize,
+    /// What was read, taken over with its memory: filled only while nothing else is here.
+    front: InBuf,
     /// Bytes consumed since the start.
     consumed: u64,
     /// Stream position (counted from the start) from which on bytes are held back.
     hold: Option<u64>,
+    /// Bytes in `chunks`.
+    whole: usize,
+    tail: BytesMut,
+    /// Bytes of `tail` that have left. The usual case, that all has, costs no more than setting two lengths back.
+    gone: usize,
+    chunks: VecDeque<Bytes>,
 }
 
 impl OutBuf {
     /// Everything that is in it, held back or not.
     pub fn len(&self) -> usize {
-        self.whole + self.tail.len() - self.gone
+        self.front.len() + self.whole + self.tail.len() - self.gone
     }
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Whether all that may leave is in one piece.
-    pub fn is_contiguous(&self) -> bool {
-        match self.chunks.len() {
-            0 => true,
-            1 => self.tail.len() == self.gone || self.limit() <= self.whole,
-            _ => false,
-        }
+        self.front.is_empty() && self.whole == 0 && self.tail.len() == self.gone
     }
     /// Stream position of the next byte to be put in.
     pub fn position(&self) -> u64 {
@@ -64,14 +62,23 @@ impl OutBuf {
         self.whole += bytes.len();
         self.chunks.push_back(bytes);
     }
-    /// Moves bytes over from the front of a read buffer, without a copy where they are many.
+    /// Moves bytes over from the front of a read buffer: without a copy where they are all that is there and nothing stands before them, or where
+    /// they are many.
     pub fn put_front(&mut self, input: &mut InBuf, count: usize) {
-        if count < KEEP_WHOLE {
+        if count == 0 {
+            // Its memory is to be read into.
+        } else if count == input.len() && self.is_empty() {
+            std::mem::swap(&mut self.front, input);
+        } else if count < KEEP_WHOLE {
             self.put(&input[..count]);
             input.advance(count);
         } else {
             self.put_bytes(input.split_to(count));
         }
+    }
+    /// The memory that was taken over from a read buffer, once all that was in it has left.
+    pub fn take_memory(&mut self) -> Option<InBuf> {
+        (self.front.is_empty() && self.front.capacity() > 0).then(|| std::mem::take(&mut self.front))
     }
     /// Sets or lifts the hold: bytes from stream position `at` on stay.
     pub fn hold(&mut self, at: Option<u64>) {
@@ -79,6 +86,7 @@ impl OutBuf {
     }
     /// Takes everything from stream position `from` on out again.
     pub fn cut(&mut self, from: u64) -> BytesMut {
+        self.close_front();
         self.close_tail();
         let mut keep = usize::try_from(from.saturating_sub(self.consumed)).unwrap_or(usize::MAX);
         let mut cut = BytesMut::new();
@@ -95,6 +103,13 @@ impl OutBuf {
         self.chunks = kept;
         self.whole -= cut.len();
         cut
+    }
+    fn close_front(&mut self) {
+        if !self.front.is_empty() {
+            let front = self.front.split_to(self.front.len());
+            self.whole += front.len();
+            self.chunks.push_front(front);
+        }
     }
     fn close_tail(&mut self) {
         let mut tail = self.tail.split();
@@ -122,20 +137,25 @@ impl Buf for OutBuf {
         self.limit()
     }
 
+    fn has_remaining(&self) -> bool {
+        !self.is_empty() && self.hold.is_none_or(|at| at > self.consumed)
+    }
+
     fn chunk(&self) -> &[u8] {
-        let first = self.chunks.front().map_or_else(|| self.in_tail(), |c| &c[..]);
+        let first = if !self.front.is_empty() {
+            &self.front[..]
+        } else {
+            self.chunks.front().map_or_else(|| self.in_tail(), |c| &c[..])
+        };
         &first[..first.len().min(self.limit())]
     }
 
     fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
         let mut left = self.limit();
         let mut n = 0;
-        for piece in self
-            .chunks
-            .iter()
-            .map(|c| &c[..])
-            .chain(std::iter::once(self.in_tail()))
-        {
+        let chunks = self.chunks.iter().map(|c| &c[..]);
+        let front = std::iter::once(&self.front[..]);
+        for piece in front.chain(chunks).chain(std::iter::once(self.in_tail())) {
             if left == 0 || n == dst.len() {
                 break;
             }
@@ -152,6 +172,12 @@ impl Buf for OutBuf {
     fn advance(&mut self, mut cnt: usize) {
         assert!(cnt <= self.limit(), "cannot advance past what may leave");
         self.consumed += cnt as u64;
+        let of_front = cnt.min(self.front.len());
+        self.front.advance(of_front);
+        cnt -= of_front;
+        if cnt == 0 {
+            return;
+        }
         while let Some(front) = self.chunks.front_mut() {
             if cnt < front.len() {
                 front.advance(cnt);

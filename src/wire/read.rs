@@ -17,6 +17,11 @@ impl<'a> Body<'a> {
     pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { rest: bytes, what }
     }
+    #[cold]
+    fn endless(&self) -> Malformed {
+        Malformed::new(format!("{} message has a string without an end", self.what))
+    }
+    #[cold]
     fn short(&self) -> Malformed {
         Malformed::new(format!("{} message is too short", self.what))
     }
@@ -53,11 +58,7 @@ impl<'a> Body<'a> {
     }
     /// A string up to its NUL, which is consumed.
     pub fn cstr(&mut self) -> Result<&'a [u8]> {
-        let at = self
-            .rest
-            .iter()
-            .position(|&b| b == 0)
-            .ok_or_else(|| Malformed::new(format!("{} message has a string without an end", self.what)))?;
+        let at = self.rest.iter().position(|&b| b == 0).ok_or_else(|| self.endless())?;
         let string = &self.rest[..at];
         self.rest = &self.rest[at + 1..];
         Ok(string)
@@ -135,6 +136,11 @@ pub struct Bind<'a> {
 }
 
 impl<'a> Bind<'a> {
+    /// Reads the names of portal and statement at the front of a body, which may hold more than there is yet.
+    pub fn names(body: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
+        let mut b = Body::new(body, "Bind");
+        Ok((b.cstr()?, b.cstr()?))
+    }
     /// Reads a body, all of it.
     pub fn read(body: &'a [u8]) -> Result<Self> {
         let mut b = Body::new(body, "Bind");
