@@ -2,6 +2,7 @@
 
 use super::compose;
 use super::frame::{self, HEADER, MAX_FRAME, Scan};
+use super::inbuf::InBuf;
 use super::outbuf::OutBuf;
 use super::read::{self, Bind, Body, DataRow, Execute, Parse, Target};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -148,6 +149,8 @@ fn held_bytes_stay_until_released() {
 enum Step {
     Put(usize),
     PutBytes(usize),
+    /// So many bytes were read, of which so many go over; then the memory is asked back.
+    PutFront(usize, usize),
     Hold(Option<usize>),
     Drain(usize),
     Cut(usize),
@@ -157,7 +160,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let size = prop_oneof![0..40usize, 8_000..9_000usize];
     let step = prop_oneof![
         size.clone().prop_map(Step::Put),
-        size.prop_map(Step::PutBytes),
+        size.clone().prop_map(Step::PutBytes),
+        (size, 0..3usize).prop_map(|(size, left)| Step::PutFront(size + left, size)),
         proptest::option::of(0..20_000usize).prop_map(Step::Hold),
         (0..20_000usize).prop_map(Step::Drain),
         (0..20_000usize).prop_map(Step::Cut),
@@ -228,6 +232,19 @@ proptest! {
             match step {
                 Step::Put(n) => { let b = fill(n); out.put(&b); model.extend(b); }
                 Step::PutBytes(n) => { let b = fill(n); model.extend(&b); out.put_bytes(b.into()); }
+                Step::PutFront(read, n) => {
+                    let b = fill(read);
+                    let mut input = InBuf::from(&b[..]);
+                    input.reserve(50_000);
+                    let memory = input.as_ptr();
+                    let goes_whole = n > 0 && n == read && out.is_empty();
+                    out.put_front(&mut input, n);
+                    prop_assert_eq!(&input[..], &b[n..]);
+                    prop_assert!(!goes_whole || hold.is_some() || out.chunk().as_ptr() == memory, "a copy was made");
+                    model.extend(&b[..n]);
+                    let given_back = out.take_memory();
+                    prop_assert!(given_back.is_none_or(|memory| memory.is_empty()));
+                }
                 Step::Hold(at) => { hold = at; out.hold(at.map(|a| consumed + a as u64)); }
                 Step::Drain(n) => {
                     let n = n.min(model.len()).min(hold.unwrap_or(usize::MAX));
