@@ -6,11 +6,12 @@
 
 use super::aside::{known_as, shows_protected};
 use super::description::shows_only_unprotected;
+use super::server::row_run;
 use super::state::{Keeping, Name, Portal, Prepared, PreparedBody, Reply, Standing};
 use super::{MAX_OWED, Phase, Session};
 use crate::metrics::Outcome;
 use crate::plan::Effects;
-use crate::wire::frame::{self, HEADER, Scan};
+use crate::wire::frame::{self, HEADER};
 use crate::wire::read::{self, Bind, Execute, Parse};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -160,28 +161,35 @@ impl Session {
         true
     }
 
-    /// Bytes of the messages at the front of `input` that go to the client as they came, and how much is still to come of the last one: rows need not be
-    /// there to their end.
+    /// Bytes of the messages at the front of `input` that go to the client as they came, and how much is still to come of the last one: a row need not be
+    /// there to its end.
     pub(super) fn pass_from_server(&mut self, input: &[u8]) -> (usize, usize) {
         if self.phase != Phase::Ready || self.mute || self.stopping || is_closed() {
             return (0, 0);
         }
         let mut run = 0;
-        loop {
-            let rest = &input[run..];
-            if let Some((tag, frame)) = frame::whole(rest) {
-                if !self.passes_answer(tag, &frame[HEADER..]) {
-                    return (run, 0);
-                }
-                run += frame.len();
-            } else if let Ok(Scan::Frame { tag: b'D' | b'd', size }) = frame::scan(rest)
+        while let Some(rest) = input.get(run..) {
+            let passed = if let [b'D' | b'd', ..] = rest
                 && self.passes_rows()
             {
-                return (input.len(), size - rest.len());
+                let (rows, beyond) = row_run(rest);
+                if beyond > 0 {
+                    return (run + rows, beyond);
+                }
+                rows
+            } else if let Some((tag, frame)) = frame::whole(rest)
+                && self.passes_answer(tag, &frame[HEADER..])
+            {
+                frame.len()
             } else {
-                return (run, 0);
+                0
+            };
+            if passed == 0 {
+                break;
             }
+            run += passed;
         }
+        (run, 0)
     }
 
     /// Whether a message of the server goes on as it is; if so, it is ticked off.
@@ -190,7 +198,6 @@ impl Session {
             return false;
         };
         match (tag, reply) {
-            (b'D' | b'd', _) => return self.passes_rows(),
             (b'1', Reply::Parse { .. })
             | (b'2', Reply::Bind { .. })
             | (b'3', Reply::CloseStatement { .. } | Reply::ClosePortal { .. })

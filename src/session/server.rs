@@ -10,6 +10,11 @@ use crate::wire::inbuf::InBuf;
 use crate::wire::read;
 use std::collections::VecDeque;
 
+/// Bytes of the DataRow and CopyData frames at the front of `input`, and what is still to come of the last one.
+pub(super) fn row_run(input: &[u8]) -> (usize, usize) {
+    frame::run(input, |tag| matches!(tag, b'D' | b'd'))
+}
+
 impl Session {
     /// Takes whole frames from the front of what the server sent.
     pub fn from_server(&mut self, input: &mut InBuf) {
@@ -87,7 +92,7 @@ impl Session {
     /// Forwards a run of DataRow and CopyData frames, the last of which may be incomplete, or discards it where the client is to hear nothing.
     #[inline(never)]
     fn pass_rows(&mut self, input: &mut InBuf) -> bool {
-        let (run, beyond) = frame::run(input, |tag| matches!(tag, b'D' | b'd'));
+        let (run, beyond) = row_run(input);
         let how = if self.mute { Stream::Discard } else { Stream::Forward };
         match how {
             Stream::Forward => self.to_client.put_front(input, run),
