@@ -64,7 +64,7 @@ impl Session {
     }
 
     /// The beginning of a long frame: forwarded as it comes where nothing in it is rewritten; refused where it is too long to be.
-    #[inline(never)] // Off the short way, whose code stays small.
+    #[inline(never)] // Off the fast path, whose code stays small.
     pub(super) fn begin_stream(&mut self, tag: u8, size: usize, input: &mut InBuf) -> bool {
         let cap = self.limits.max_rewritten_message_bytes;
         if self.phase == Phase::Login {

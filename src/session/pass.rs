@@ -1,4 +1,4 @@
-//! The short way of most of the traffic: whole messages that go on as they came, because nothing protected can be in them. They are taken in runs, by
+//! The fast path, which most of the traffic takes: whole messages that go on as they came, because nothing protected can be in them. They are taken in runs, by
 //! their edges, and leave in the memory in which they were read; what has to be remembered of them is all that is done.
 //!
 //! A message that is not plainly of that kind, that is incomplete, or that comes in any other than the usual state, goes the way of `client` and
@@ -17,10 +17,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// In tests the short way can be closed, so that both are compared.
+/// In tests the fast path can be closed, so that it is compared with the slow one.
 #[cfg(test)]
 fn is_closed() -> bool {
-    tests::CLOSED.get()
+    tests::SLOW.get()
 }
 
 #[cfg(not(test))]

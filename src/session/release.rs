@@ -45,7 +45,7 @@ impl Session {
 
     /// Takes the whole DataRow frames of a protected statement from the front of `input`, in place: a row is neither split off nor does it
     /// go through the queue of replies. Whether there was any.
-    #[inline(never)] // Off the short way, whose code stays small.
+    #[inline(never)] // Off the fast path, whose code stays small.
     pub(super) fn take_rows(&mut self, input: &mut InBuf) -> Result<bool, Malformed> {
         let first = match self.replies.front_mut() {
             Some(Reply::Execute(running)) => running.take(),

@@ -123,7 +123,7 @@ impl Session {
         }
     }
 
-    #[inline(never)] // Off the short way, whose code stays small.
+    #[inline(never)] // Off the fast path, whose code stays small.
     pub(super) fn server_frame(&mut self, tag: u8, frame: &[u8]) -> Result<(), Malformed> {
         if self.phase == Phase::Login {
             return self.login_from_server(tag, frame);

@@ -1,4 +1,4 @@
-//! The short way against the long one: over whatever happens to a session, both put out the same.
+//! The fast path against the slow one: over whatever happens to a session, both put out the same.
 
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -16,20 +16,20 @@ mod session_mutated;
 use session::driver::{Driver, check_same};
 
 thread_local! {
-    /// Nothing takes the short way.
-    pub(super) static CLOSED: Cell<bool> = const { Cell::new(false) };
+    /// Everything takes the slow path.
+    pub(super) static SLOW: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Plays an input on the short way and what happened in it again on the long one.
+/// Plays an input with the fast path open, and what happened in it again on the slow one.
 macro_rules! compare {
     ($target:ident, $input:expr) => {{
-        let (setting, events, short, _) = $target::play($input);
-        CLOSED.set(true);
-        let mut long = Driver::new(setting);
-        events.iter().for_each(|event| long.step(event, &[]));
-        long.finish();
-        CLOSED.set(false);
-        check_same(&short, &long, "the short way changes");
+        let (setting, events, fast, _) = $target::play($input);
+        SLOW.set(true);
+        let mut slow = Driver::new(setting);
+        events.iter().for_each(|event| slow.step(event, &[]));
+        slow.finish();
+        SLOW.set(false);
+        check_same(&fast, &slow, "the fast path changes");
     }};
 }
 
@@ -44,14 +44,14 @@ fn kept(target: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_short_way_changes_nothing_between_peers_that_know_the_protocol() {
+fn the_fast_path_changes_nothing_between_peers_that_know_the_protocol() {
     kept("session_mutated")
         .iter()
         .for_each(|input| compare!(session_mutated, input));
 }
 
 #[test]
-fn the_short_way_changes_nothing_between_peers_that_send_anything() {
+fn the_fast_path_changes_nothing_between_peers_that_send_anything() {
     kept("session_bytes")
         .iter()
         .for_each(|input| compare!(session_bytes, input));
@@ -59,7 +59,7 @@ fn the_short_way_changes_nothing_between_peers_that_send_anything() {
 
 proptest! {
     #[test]
-    fn the_short_way_changes_nothing(input in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn the_fast_path_changes_nothing(input in proptest::collection::vec(any::<u8>(), 0..400)) {
         compare!(session_mutated, &input);
         compare!(session_bytes, &input);
     }
